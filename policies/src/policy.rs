@@ -1,0 +1,213 @@
+//! The policy set: what compliance officers declare, as values that cannot be wrong.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::id::{PhoneNumberId, WabaId};
+use crate::operation::{OperationClass, UnverifiedOperation};
+use crate::storage::StorageMode;
+use crate::ttl::TtlBounds;
+
+/// Whether refusals refuse.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// A refused request goes nowhere.
+    #[default]
+    Enforce,
+    /// A refusal by a rule is recorded and the request passes: for the weeks before the policy goes live. What is malformed,
+    /// unknown or not the caller's to do is refused all the same.
+    Monitor,
+}
+
+/// Everything that the rules read.
+#[derive(Clone, Debug, Default)]
+pub struct PolicySet {
+    /// Whether refusals refuse.
+    pub enforcement: Enforcement,
+    /// The numbers that may be used at all.
+    pub numbers: HashMap<PhoneNumberId, NumberPolicy>,
+    /// The services that may call; none at all means pass-through: callers present their own Meta token.
+    pub callers: Vec<CallerPolicy>,
+}
+
+impl PolicySet {
+    /// Whether callers bring their own Meta tokens because the policy names no callers.
+    #[must_use]
+    pub const fn is_pass_through(&self) -> bool {
+        self.callers.is_empty()
+    }
+
+    /// Whether `waba` is the account of some number.
+    #[must_use]
+    pub fn knows_account(&self, waba: WabaId) -> bool {
+        self.numbers.values().any(|number| number.waba_id == Some(waba))
+    }
+}
+
+/// The policy of one phone number.
+#[derive(Clone, Debug)]
+pub struct NumberPolicy {
+    /// The number.
+    pub phone_number_id: PhoneNumberId,
+    /// The account that it belongs to, if declared: makes the account's edges known.
+    pub waba_id: Option<WabaId>,
+    /// The storage mode that its settings at Meta must show.
+    pub storage: StorageMode,
+    /// How long a reading of its real settings is good, in minutes; at least 1. Restricted numbers only.
+    pub verify_settings_minutes: u32,
+    /// Whether `deregister`, which switches Local Storage off, may be called.
+    pub allow_deregister: bool,
+    /// What is allowed although Meta does not document how the mode treats it.
+    pub allow_unverified: AllowUnverified,
+    /// Media.
+    pub media: MediaPolicy,
+    /// Pace of sends.
+    pub sends: SendsPolicy,
+}
+
+/// What `allow_unverified` names.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AllowUnverified {
+    /// Operations.
+    pub operations: Vec<UnverifiedOperation>,
+    /// Message types that are not among the documented ones.
+    pub message_types: Vec<String>,
+}
+
+/// The media policy of one number.
+#[derive(Clone, Debug)]
+pub struct MediaPolicy {
+    /// Bounds of `ttl_minutes`, and what is written into uploads that carry none. Only `no_storage` numbers use it.
+    pub ttl: TtlBounds,
+    /// What to do with a media id that no pin is known of.
+    pub unknown_ids: UnknownIds,
+    /// Which hosts media may be sent from by `link`.
+    pub links: Links,
+    /// Upper bound of a cached download's life, in minutes; 0 = never cache.
+    pub cache_minutes: u32,
+}
+
+/// What to do with a media id that no pin is known of.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownIds {
+    /// Ask Meta, naming the number; what Meta says is that number's is pinned to it.
+    Verify,
+    /// Refuse.
+    Deny,
+    /// Let pass. Only for `default` numbers.
+    Allow,
+}
+
+/// Which hosts `link` media may come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Links {
+    /// Any: the default of `default` numbers.
+    Any,
+    /// These hosts exactly, lower case, over https on port 443. None at all is the default of restricted numbers.
+    Hosts(Vec<String>),
+}
+
+/// How fast one number may send.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SendsPolicy {
+    /// Messages per second, at least 1 (Cloud API, "Throughput": 80, upgraded 1 000, 20 beside the Business app).
+    pub per_second: u32,
+    /// Messages at once, at least 1.
+    pub burst: u32,
+    /// Pace towards one recipient.
+    pub pair: PairLimit,
+    /// What happens to a send above the limit.
+    pub when_limited: WhenLimited,
+    /// How long `wait` holds a send, in milliseconds.
+    pub max_wait_ms: u32,
+}
+
+/// The pace towards one recipient (Cloud API, "About the platform", pair rate limit).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PairLimit {
+    /// Seconds per message, at least 1.
+    pub seconds: u32,
+    /// Messages at once, at least 1.
+    pub burst: u32,
+}
+
+/// What happens to a send above the limit.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenLimited {
+    /// It is held for up to `max_wait_ms`.
+    Wait,
+    /// It is refused at once.
+    Reject,
+}
+
+/// One internal service.
+#[derive(Clone, Debug)]
+pub struct CallerPolicy {
+    /// Its name, for logs and the audit trail.
+    pub name: String,
+    /// How it proves who it is.
+    pub credential: Credential,
+    /// The numbers that it may use.
+    pub numbers: Vec<PhoneNumberId>,
+    /// What it may do with them.
+    pub may: Vec<OperationClass>,
+}
+
+impl CallerPolicy {
+    /// Whether it may use `number`.
+    #[must_use]
+    pub fn may_use(&self, number: PhoneNumberId) -> bool {
+        self.numbers.contains(&number)
+    }
+}
+
+/// How a caller proves who it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Credential {
+    /// A bearer key, by its SHA-256.
+    KeySha256([u8; 32]),
+    /// A client certificate with this DNS name among its subject alternative names.
+    TlsSan(String),
+}
+
+/// On whose behalf a request is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// No callers are declared: whoever presents a token, with all numbers of the policy.
+    PassThrough,
+    /// A declared service.
+    Known(&'a CallerPolicy),
+}
+
+impl Caller<'_> {
+    /// Whether it may use `number` at all.
+    #[must_use]
+    pub fn may_use(self, number: PhoneNumberId) -> bool {
+        match self {
+            Self::PassThrough => true,
+            Self::Known(caller) => caller.may_use(number),
+        }
+    }
+
+    /// The strictest storage mode among the numbers that it may use: what judges calls that name no number.
+    #[must_use]
+    pub fn strictest_mode(self, policies: &PolicySet) -> StorageMode {
+        let mut strictest = StorageMode::Default;
+        for number in policies
+            .numbers
+            .values()
+            .filter(|number| self.may_use(number.phone_number_id))
+        {
+            strictest = match (strictest, number.storage) {
+                (StorageMode::NoStorage, _) | (_, StorageMode::NoStorage) => StorageMode::NoStorage,
+                (StorageMode::Default, mode) => mode,
+                (mode, _) => mode,
+            };
+        }
+        strictest
+    }
+}

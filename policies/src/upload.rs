@@ -1,0 +1,128 @@
+//! What policy must know of a media upload: its form fields, and which files Meta takes.
+
+use std::borrow::Cow;
+
+/// The fields of an upload's form that policy reads, as far as they have come.
+///
+/// An upload is judged twice: when its file begins, on what came before it, and when the form has ended, on all of it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Upload<'a> {
+    /// Whether the form has ended. Before that, what is missing may still come.
+    pub complete: bool,
+    /// `ttl_minutes`, as written.
+    pub ttl_minutes: Option<Cow<'a, str>>,
+    /// `type`, as written (in the form or in the query).
+    pub declared_type: Option<Cow<'a, str>>,
+    /// The `Content-Type` of the file's part, as written.
+    pub file_type: Option<Cow<'a, str>>,
+    /// How many bytes of the file have come.
+    pub file_bytes: u64,
+}
+
+/// One kind of file that Meta takes (Cloud API, "Media", supported media types).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MediaType {
+    /// The MIME type, without parameters, lower case.
+    pub mime: &'static str,
+    /// The largest file, in bytes.
+    pub max_bytes: u64,
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+impl MediaType {
+    /// Every type of the "Media" page. Meta writes MB and KB; they are read as the larger, binary units, so that nothing
+    /// that Meta takes is refused here. An animated sticker's 500 KB stands for both kinds of sticker.
+    pub const ALL: [Self; 18] = [
+        Self {
+            mime: "audio/aac",
+            max_bytes: 16 * MIB,
+        },
+        Self {
+            mime: "audio/amr",
+            max_bytes: 16 * MIB,
+        },
+        Self {
+            mime: "audio/mpeg",
+            max_bytes: 16 * MIB,
+        },
+        Self {
+            mime: "audio/mp4",
+            max_bytes: 16 * MIB,
+        },
+        Self {
+            mime: "audio/ogg",
+            max_bytes: 16 * MIB,
+        },
+        Self {
+            mime: "text/plain",
+            max_bytes: 100 * MIB,
+        },
+        Self {
+            mime: "application/pdf",
+            max_bytes: 100 * MIB,
+        },
+        Self {
+            mime: "application/msword",
+            max_bytes: 100 * MIB,
+        },
+        Self {
+            mime: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            max_bytes: 100 * MIB,
+        },
+        Self {
+            mime: "application/vnd.ms-excel",
+            max_bytes: 100 * MIB,
+        },
+        Self {
+            mime: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            max_bytes: 100 * MIB,
+        },
+        Self {
+            mime: "application/vnd.ms-powerpoint",
+            max_bytes: 100 * MIB,
+        },
+        Self {
+            mime: "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+            max_bytes: 100 * MIB,
+        },
+        Self {
+            mime: "image/jpeg",
+            max_bytes: 5 * MIB,
+        },
+        Self {
+            mime: "image/png",
+            max_bytes: 5 * MIB,
+        },
+        Self {
+            mime: "image/webp",
+            max_bytes: 500 * KIB,
+        },
+        Self {
+            mime: "video/mp4",
+            max_bytes: 16 * MIB,
+        },
+        Self {
+            mime: "video/3gpp",
+            max_bytes: 16 * MIB,
+        },
+    ];
+
+    /// The type whose MIME essence `text` names: parameters and letter case do not count.
+    #[must_use]
+    pub fn of(text: &str) -> Option<&'static Self> {
+        const ALL: &[MediaType] = &MediaType::ALL;
+        let essence = essence(text);
+        ALL.iter()
+            .find(|media_type| media_type.mime.eq_ignore_ascii_case(essence))
+    }
+}
+
+/// A MIME type without its parameters.
+#[must_use]
+pub fn essence(text: &str) -> &str {
+    text.split_once(';')
+        .map_or(text, |(essence, _)| essence)
+        .trim_ascii()
+}
