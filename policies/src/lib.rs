@@ -8,6 +8,7 @@ mod facts;
 mod id;
 mod message;
 mod operation;
+mod owned;
 mod policy;
 mod rules;
 mod settings;
@@ -20,7 +21,7 @@ pub use decision::{Decision, Permit, Reason, UnverifiedUse, decide, explain};
 pub use facts::{Facts, MediaFact, Origin, Pin, SettingsFact};
 pub use id::{IdError, MediaId, NodeId, PhoneNumberId, WabaId};
 pub use message::{IdValue, MediaObject, Message, MessageKind, StrayLink};
-pub use operation::{Operation, OperationClass, Request, Subject, UnverifiedOperation, shown};
+pub use operation::{Operation, OperationClass, Question, Request, Subject, UnverifiedOperation, shown};
 pub use policy::{
     AllowUnverified, Caller, CallerPolicy, Credential, Enforcement, Links, MediaPolicy, NumberPolicy,
     PairLimit, PolicySet, SendsPolicy, UnknownIds, WhenLimited,

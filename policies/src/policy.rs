@@ -181,6 +181,8 @@ pub enum Caller<'a> {
     PassThrough,
     /// A declared service.
     Known(&'a CallerPolicy),
+    /// The gateway itself, which may ask its questions and nothing else.
+    Gateway,
 }
 
 impl Caller<'_> {
@@ -188,7 +190,7 @@ impl Caller<'_> {
     #[must_use]
     pub fn may_use(self, number: PhoneNumberId) -> bool {
         match self {
-            Self::PassThrough => true,
+            Self::PassThrough | Self::Gateway => true,
             Self::Known(caller) => caller.may_use(number),
         }
     }

@@ -1,13 +1,24 @@
-//! A caller may use its own numbers, for what it is allowed to do.
+//! A caller may use its own numbers, for what it is allowed to do; the gateway itself may only ask.
 
 use super::{Case, Verdict};
 use crate::decision::Reason;
-use crate::operation::Subject;
+use crate::operation::{Operation, Subject};
 use crate::policy::Caller;
 
 pub(super) fn judge(case: &Case<'_>) -> Verdict {
-    let Caller::Known(caller) = case.caller else {
-        return Verdict::NotConcerned;
+    let operation = &case.request.operation;
+    let refused = || {
+        Verdict::Refused(Reason::OperationNotAllowed {
+            operation: operation.name(),
+            class: operation.class(),
+        })
+    };
+    let asks = matches!(operation, Operation::Ask(_));
+    let caller = match case.caller {
+        Caller::Gateway => return if asks { Verdict::Passed } else { refused() },
+        _ if asks => return refused(),
+        Caller::PassThrough => return Verdict::NotConcerned,
+        Caller::Known(caller) => caller,
     };
     match case.request.subject {
         Subject::Number(number) if !caller.may_use(number) => {

@@ -86,12 +86,12 @@ pub(crate) struct Rule {
 /// may be called at all; then the rules in the order of the refusals that callers are promised.
 pub(crate) const RULES: &[Rule] = &[
     Rule {
-        name: "numbers",
-        judge: numbers::judge,
-    },
-    Rule {
         name: "callers",
         judge: callers::judge,
+    },
+    Rule {
+        name: "numbers",
+        judge: numbers::judge,
     },
     Rule {
         name: "modes",

@@ -21,6 +21,7 @@ pub(super) fn judge(case: &Case<'_>) -> Verdict {
         | Operation::Deregister
         | Operation::RequestCode
         | Operation::VerifyCode
+        | Operation::Ask(_)
         | Operation::Read(_)
         | Operation::Manage(_) => return Verdict::NotConcerned,
     };
