@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::facts::Facts;
-use crate::id::{MediaId, PhoneNumberId};
+use crate::id::{MediaId, PhoneNumberId, WabaId};
 use crate::operation::Request;
 use crate::operation::{OperationClass, UnverifiedOperation};
 use crate::policy::{Caller, Enforcement, PolicySet};
@@ -134,6 +134,8 @@ pub fn explain(
 pub enum Reason {
     /// The path names a number that no policy is declared for.
     NumberNotInPolicy(PhoneNumberId),
+    /// The path names an account that no number of the policy belongs to.
+    AccountNotInPolicy(WabaId),
     /// The caller may not use this number.
     NumberNotAllowed(PhoneNumberId),
     /// The caller may not use any number of what it calls.
@@ -283,8 +285,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every slug, for documentation and for tests that none is forgotten.
-    pub const SLUGS: [&'static str; 26] = [
+    pub const SLUGS: [&'static str; 27] = [
         "number_not_in_policy",
+        "account_not_in_policy",
         "number_not_allowed",
         "nothing_allowed",
         "operation_not_allowed",
@@ -317,6 +320,7 @@ impl Reason {
     pub const fn slug(&self) -> &'static str {
         match self {
             Self::NumberNotInPolicy(_) => "number_not_in_policy",
+            Self::AccountNotInPolicy(_) => "account_not_in_policy",
             Self::NumberNotAllowed(_) => "number_not_allowed",
             Self::NothingAllowed => "nothing_allowed",
             Self::OperationNotAllowed { .. } => "operation_not_allowed",
@@ -352,6 +356,7 @@ impl Reason {
         !matches!(
             self,
             Self::NumberNotInPolicy(_)
+                | Self::AccountNotInPolicy(_)
                 | Self::NumberNotAllowed(_)
                 | Self::NothingAllowed
                 | Self::OperationNotAllowed { .. }
@@ -365,6 +370,10 @@ impl fmt::Display for Reason {
             Self::NumberNotInPolicy(number) => {
                 write!(f, "phone number {number} is not in the policy; add a [[number]] for it")
             }
+            Self::AccountNotInPolicy(waba) => write!(
+                f,
+                "account {waba} is not in the policy; declare it as the waba_id of one of its numbers"
+            ),
             Self::NumberNotAllowed(number) => {
                 write!(f, "this caller may not use phone number {number}; its [[caller]] must list it in numbers")
             }
