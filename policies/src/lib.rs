@@ -17,7 +17,7 @@ mod time;
 mod ttl;
 mod upload;
 
-pub use decision::{Decision, Permit, Reason, UnverifiedUse, decide, explain};
+pub use decision::{Decision, Permit, Reason, UnverifiedUse, admit, decide, explain};
 pub use facts::{Facts, MediaFact, Origin, Pin, SettingsFact};
 pub use id::{IdError, MediaId, NodeId, PhoneNumberId, WabaId};
 pub use message::{IdValue, MediaObject, Message, MessageKind, StrayLink};
