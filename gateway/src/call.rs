@@ -16,8 +16,7 @@ use crate::body::{Inbound, ResponseBody};
 use crate::graph::classify::Head;
 use crate::graph::multipart::OpenForm;
 use crate::record::Record;
-use crate::stores::grants::UrlClaims;
-use crate::stores::registrations::RegistrationCall;
+use crate::stores::{Claims, RegistrationCall};
 
 /// A request as it came, with a record of its own.
 #[derive(Debug)]
@@ -85,7 +84,7 @@ pub struct Identified {
     /// How the caller reached the gateway, for rewritten URLs: `scheme://authority`.
     pub origin: Arc<str>,
     /// The claims of a media URL, for requests that are identified by one.
-    pub media_url: Option<UrlClaims>,
+    pub media_url: Option<Claims>,
 }
 
 /// What a known request is for.
@@ -94,7 +93,7 @@ pub enum Target {
     /// A call of the Graph API.
     Graph(Head),
     /// A download by one of the gateway's own URLs.
-    Download(UrlClaims),
+    Download(Claims),
 }
 
 /// A request whose operation is known.
@@ -155,7 +154,7 @@ pub enum Destination {
     /// To the media host, under a URL that Meta gave out.
     MediaHost {
         /// The claims of the gateway's URL.
-        claims: UrlClaims,
+        claims: Claims,
         /// GET or HEAD.
         method: Method,
     },

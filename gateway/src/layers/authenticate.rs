@@ -7,11 +7,10 @@
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{constant_time, digest};
-use curfew_policies::{Credential as Proof, PolicySet};
+use curfew_policies::{CallerPolicy, Credential as Proof, PolicySet};
 use futures_util::future::Either;
 use http::header::{AUTHORIZATION, EXPECT, HOST};
 use http::uri::Authority;
@@ -25,43 +24,33 @@ use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::media_token;
 use crate::record::Record;
-use crate::server::{ConnInfo, FrontDoorRefusal, IdleTimeoutBody, refusal_of};
-use crate::stores::grants::{UrlClaims, UrlSigner};
+use crate::server::{ConnInfo, FrontDoorLimits, FrontDoorRefusal, IdleTimeoutBody, refusal_of};
+use crate::stores::{Claims, UrlSigner};
+
+/// What callers are identified by, besides the policies.
+pub struct Authenticated {
+    /// Checks the gateway's own media URLs.
+    pub signer: Arc<UrlSigner>,
+    /// How callers reach the gateway: `scheme://authority`. Without one, each request's own authority serves.
+    pub public_url: Option<Arc<str>>,
+    /// The front door's figures.
+    pub limits: FrontDoorLimits,
+    /// The time.
+    pub clock: Clock,
+}
 
 /// The layer.
 #[derive(Clone)]
 pub struct AuthenticateLayer {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
     policies: Arc<ArcSwap<PolicySet>>,
-    signer: UrlSigner,
-    public_url: Option<Arc<str>>,
-    body_idle_timeout: Duration,
-    clock: Clock,
+    shared: Arc<Authenticated>,
 }
 
 impl AuthenticateLayer {
-    /// `public_url` is how callers reach the gateway; without one, each request's own authority is.
+    /// Identifies by the policies in force when a request comes.
     #[must_use]
-    pub fn new(
-        policies: Arc<ArcSwap<PolicySet>>,
-        signer: UrlSigner,
-        public_url: Option<Arc<str>>,
-        body_idle_timeout: Duration,
-        clock: Clock,
-    ) -> Self {
-        let shared = Shared {
-            policies,
-            signer,
-            public_url,
-            body_idle_timeout,
-            clock,
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+    pub const fn new(policies: Arc<ArcSwap<PolicySet>>, shared: Arc<Authenticated>) -> Self {
+        Self { policies, shared }
     }
 }
 
@@ -71,6 +60,7 @@ impl<S> Layer<S> for AuthenticateLayer {
     fn layer(&self, inner: S) -> Authenticate<S> {
         Authenticate {
             inner,
+            policies: Arc::clone(&self.policies),
             shared: Arc::clone(&self.shared),
         }
     }
@@ -80,7 +70,8 @@ impl<S> Layer<S> for AuthenticateLayer {
 #[derive(Clone)]
 pub struct Authenticate<S> {
     inner: S,
-    shared: Arc<Shared>,
+    policies: Arc<ArcSwap<PolicySet>>,
+    shared: Arc<Authenticated>,
 }
 
 impl<S> Service<Seen> for Authenticate<S>
@@ -96,24 +87,23 @@ where
     }
 
     fn call(&mut self, seen: Seen) -> Self::Future {
-        match self.shared.identify(seen) {
+        match self.shared.identify(seen, self.policies.load_full()) {
             Ok(identified) => Either::Left(self.inner.call(identified)),
             Err(error) => Either::Right(ready(Err(error))),
         }
     }
 }
 
-impl Shared {
-    fn identify(&self, seen: Seen) -> Result<Identified, GatewayError> {
+impl Authenticated {
+    fn identify(&self, seen: Seen, policies: Arc<PolicySet>) -> Result<Identified, GatewayError> {
         let Seen {
             request,
             record,
             connection,
         } = seen;
-        if let Some(refusal) = refusal_of(&request) {
+        if let Some(refusal) = refusal_of(&request, &self.limits) {
             return Err(GatewayError::FrontDoor(refusal));
         }
-        let policies = self.policies.load_full();
         let origin = self.origin(&request, &connection);
         let read_out = request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
         let (principal, credential, media_url) = match media_token(request.uri().path()) {
@@ -121,7 +111,7 @@ impl Shared {
             None => {
                 // HEAD is for media URLs; the Graph API documents it for no call.
                 if request.method() == Method::HEAD {
-                    return Err(GatewayError::FrontDoor(FrontDoorRefusal::Method));
+                    return Err(GatewayError::FrontDoor(FrontDoorRefusal::MethodNotAllowed));
                 }
                 let (principal, credential) = by_credential(request.headers(), &connection, policies)?;
                 (principal, credential, None)
@@ -129,7 +119,7 @@ impl Shared {
         };
         name_caller(&record, &principal);
         let request =
-            request.map(|body| Inbound::new(IdleTimeoutBody::new(body, self.body_idle_timeout), read_out));
+            request.map(|body| Inbound::new(IdleTimeoutBody::new(body, &self.limits), read_out));
         Ok(Identified {
             request,
             record,
@@ -145,24 +135,20 @@ impl Shared {
         method: &Method,
         token: &str,
         policies: Arc<PolicySet>,
-    ) -> Result<(Principal, Credential, Option<UrlClaims>), GatewayError> {
+    ) -> Result<(Principal, Credential, Option<Claims>), GatewayError> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Err(GatewayError::FrontDoor(FrontDoorRefusal::Method));
+            return Err(GatewayError::FrontDoor(FrontDoorRefusal::MethodNotAllowed));
         }
         let claims = self
             .signer
             .verify(token, self.clock.now())
             .map_err(|_| GatewayError::MediaUrlInvalid)?;
-        let index = match claims.caller {
-            None if policies.is_pass_through() => None,
-            None => return Err(GatewayError::MediaUrlInvalid),
-            Some(tag) => Some(
-                policies
-                    .callers
-                    .iter()
-                    .position(|caller| caller_tag(&caller.name) == tag)
-                    .ok_or(GatewayError::MediaUrlInvalid)?,
-            ),
+        let index = if policies.is_pass_through() {
+            None
+        } else {
+            let tag_of = |caller: &CallerPolicy| self.signer.caller_tag(caller.name.as_bytes());
+            let index = policies.callers.iter().position(|caller| tag_of(caller) == claims.caller);
+            Some(index.ok_or(GatewayError::MediaUrlInvalid)?)
         };
         Ok((Principal { policies, index }, Credential::Gateway, Some(claims)))
     }
@@ -180,17 +166,6 @@ impl Shared {
         let scheme = if connection.tls { "https" } else { "http" };
         format!("{scheme}://{authority}").into()
     }
-}
-
-/// What stands for a caller in a media URL: a digest of its name, so that URLs survive a reordering of the policy.
-#[must_use]
-pub fn caller_tag(name: &str) -> u64 {
-    let digest = digest::digest(&digest::SHA256, name.as_bytes());
-    digest
-        .as_ref()
-        .iter()
-        .take(8)
-        .fold(0, |tag, byte| (tag << 8) | u64::from(*byte))
 }
 
 fn by_credential(

@@ -14,7 +14,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tower::{Layer, Service};
 
 use super::ask::Asker;
-use super::authenticate::caller_tag;
 use super::enforce::{Exchange, Form, Permitted};
 use super::{BoxFuture, download};
 use crate::body::ResponseBody;
@@ -24,10 +23,7 @@ use crate::error::GatewayError;
 use crate::graph::media_host::MediaHosts;
 use crate::graph::media_url::media_url;
 use crate::graph::answer;
-use crate::stores::grants::{UrlClaims, UrlGrants, UrlSigner};
-use crate::stores::pins::MediaPins;
-use crate::stores::readings::SettingsReadings;
-use crate::stores::registrations::Registrations;
+use crate::stores::{Claims, Grant, MediaPins, Registrations, SettingsReadings, UrlGrants, UrlSigner};
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
 /// When an uploaded medium ends, for callers: the time that Meta does not tell. RFC 3339.
@@ -35,8 +31,6 @@ pub const CURFEW_MEDIA_EXPIRES: HeaderName = HeaderName::from_static("curfew-med
 /// Under `enforcement = "monitor"`: the rule that would have refused the request.
 pub const CURFEW_OBSERVED: HeaderName = HeaderName::from_static("curfew-observed");
 
-/// How long a media URL of the gateway's is good, in minutes: as long as Meta's own (Cloud API, "Media").
-const URL_MINUTES: u32 = 5;
 /// The largest answer that is read whole: a page of a list.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// The largest answer to an upload, a metadata read or a settings call.
@@ -54,7 +48,7 @@ pub struct Books {
     /// What stands behind the gateway's media URLs.
     pub grants: UrlGrants,
     /// Signs them.
-    pub signer: UrlSigner,
+    pub signer: Arc<UrlSigner>,
     /// Where media bytes may come from.
     pub media_hosts: MediaHosts,
     /// The Graph API's origin, as it begins links in answers.
@@ -298,21 +292,31 @@ impl Books {
             return Err(GatewayError::UnusableAnswer("its media URL is on no host of upstream.media"));
         }
         let principal = &context.principal;
-        let caller = principal
-            .index
-            .and_then(|index| principal.policies.callers.get(index))
-            .map(|caller| caller_tag(&caller.name));
         let token = match &context.credential {
             Credential::Gateway => None,
             Credential::Caller(token) => Some(token.clone()),
         };
-        let grant = self.grants.put(media, upstream_url, token);
-        let claims = UrlClaims {
+        let name = principal.index.and_then(|index| principal.policies.callers.get(index));
+        let caller = self.signer.caller_tag(name.map_or(b"", |caller| caller.name.as_bytes()));
+        let unavailable = |_| GatewayError::StoreUnavailable;
+        let grant = self
+            .grants
+            .put(Grant {
+                media,
+                number,
+                caller,
+                upstream_url: upstream_url.into(),
+                token,
+            })
+            .map_err(unavailable)?;
+        let now = self.clock.now();
+        let media_ends = self.pins.find(media).map_or(now, |pin| pin.ends);
+        let claims = Claims {
             media,
             number,
             caller,
-            expires: self.clock.now().after(self.minute.times(URL_MINUTES)),
             grant,
+            ends: self.signer.ends(now, media_ends),
         };
         Ok(media_url(&context.origin, &self.signer.sign(&claims)))
     }

@@ -14,7 +14,7 @@ use crate::body::ResponseBody;
 use crate::call::{Answer, Context, Credential, Purpose};
 use crate::error::GatewayError;
 use crate::graph::media_host::MediaUrl;
-use crate::stores::grants::UrlClaims;
+use crate::stores::Claims;
 use crate::upstream::{ExchangeError, MetaAnswer};
 
 /// What a media URL promises about the answer: this caller's, now, and never to be kept by anything in between.
@@ -32,14 +32,14 @@ pub(super) async fn fetch<M>(
     asker: &Asker<M>,
     books: &Books,
     permitted: &Permitted,
-    claims: &UrlClaims,
+    claims: &Claims,
 ) -> Result<Answer, GatewayError>
 where
     M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync,
     M::Future: Send,
 {
     let mut context = permitted.context().clone();
-    let grant = books.grants.get(claims.grant);
+    let grant = books.grants.find(claims.grant);
     if let Some(token) = grant.as_ref().and_then(|grant| grant.token.clone()) {
         context.credential = Credential::Caller(token);
     } else if context.principal.index.is_none() {
@@ -84,7 +84,7 @@ async fn fresh_url<M>(
     asker: &Asker<M>,
     books: &Books,
     context: &Context,
-    claims: &UrlClaims,
+    claims: &Claims,
 ) -> Result<MediaUrl, GatewayError>
 where
     M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync,

@@ -264,7 +264,7 @@ impl FormEnd {
                     Form::Stopped(GatewayError::Denied(Reason::FileTooLarge { mime, max_bytes }))
                 }
                 AbortReason::Form(error) => Form::Stopped(GatewayError::Form(error)),
-                AbortReason::Inbound(error) => Form::Stopped(super::gather::body_error(error.as_ref())),
+                AbortReason::Inbound(error) => Form::Stopped(super::gather::read_failure(error.as_ref())),
                 AbortReason::Abandoned => Form::NotEnded,
             },
             None => Form::NotEnded,

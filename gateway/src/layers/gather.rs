@@ -31,10 +31,7 @@ use crate::graph::multipart::{UploadForm, boundary_of};
 use crate::graph::routes::{BodyKind, Kind};
 use crate::graph::settings::{read_registration, read_settings};
 use crate::server::FrontDoorRefusal;
-use crate::stores::denials::{Ask, DenialBudget};
-use crate::stores::pins::MediaPins;
-use crate::stores::readings::SettingsReadings;
-use crate::stores::registrations::{RegistrationKind, Registrations};
+use crate::stores::{Ask, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings};
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
 /// Inbound media live seven days, under No Storage one hour (Cloud API, "Media" and "No Storage").
@@ -263,7 +260,7 @@ where
         }
         collect(body, most).await.map_err(|error| match error {
             CollectError::TooLarge => GatewayError::BodyTooLarge(most),
-            CollectError::Broken(error) => body_error(error.as_ref()),
+            CollectError::Broken(error) => read_failure(error.as_ref()),
         })
     }
 
@@ -331,8 +328,8 @@ where
         policy: &NumberPolicy,
     ) -> Result<MediaFact, GatewayError> {
         let number = policy.phone_number_id;
-        let reservation = match self.sources.denials.may_ask(number, media) {
-            Ask::Yes(reservation) => reservation,
+        let question = match self.sources.denials.may_ask(number, media) {
+            Ask::Yes(question) => question,
             Ask::AlreadyDenied | Ask::BudgetSpent => return Ok(MediaFact::Denied),
         };
         // The life of inbound media is counted from before the question. That is later than Meta counts from, and the only
@@ -340,7 +337,7 @@ where
         let asked_at = self.sources.clock.now();
         match self.asker.media(context, media, number).await {
             Ok(Owned::Theirs(_)) => {
-                reservation.give_back();
+                question.give_back();
                 let minutes = match policy.storage {
                     StorageMode::NoStorage => INBOUND_NO_STORAGE_MINUTES,
                     StorageMode::Default | StorageMode::InCountry(_) => INBOUND_MINUTES,
@@ -358,11 +355,11 @@ where
                 Ok(self.pinned(media))
             }
             Ok(Owned::No) => {
-                reservation.denied();
+                question.denied();
                 Ok(MediaFact::Denied)
             }
             Err(error) => {
-                reservation.give_back();
+                question.give_back();
                 Err(error)
             }
         }
@@ -392,8 +389,8 @@ where
             return 0;
         };
         match request.operation {
-            Operation::Register(_) => self.sources.registrations.recent(number, RegistrationKind::Register),
-            Operation::Deregister => self.sources.registrations.recent(number, RegistrationKind::Deregister),
+            Operation::Register(_) => self.sources.registrations.recent(number, RegistrationCall::Register),
+            Operation::Deregister => self.sources.registrations.recent(number, RegistrationCall::Deregister),
             _ => 0,
         }
     }
@@ -514,7 +511,7 @@ fn wrong_content_type(headers: &HeaderMap, expected: &'static str) -> GatewayErr
 }
 
 /// What broke a body: the front door, its pauses, or the connection.
-pub(crate) fn body_error(error: &(dyn std::error::Error + 'static)) -> GatewayError {
+pub(crate) fn read_failure(error: &(dyn std::error::Error + 'static)) -> GatewayError {
     match FrontDoorRefusal::of_error(error) {
         Some(FrontDoorRefusal::BodyIdle) => GatewayError::BodyTimeout,
         Some(refusal) => GatewayError::FrontDoor(refusal),

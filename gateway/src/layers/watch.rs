@@ -7,14 +7,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::call::{Answer, Seen};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::error::CURFEW_REASON;
 use crate::record::Record;
 use crate::server::ConnInfo;
@@ -90,7 +89,7 @@ pin_project! {
         inner: F,
         record: Arc<Record>,
         clock: Clock,
-        started: Duration,
+        started: Moment,
     }
 }
 
@@ -112,7 +111,7 @@ where
             reason,
             observed = this.record.observed_slug(),
             unverified = this.record.unverified_use(),
-            micros = u64::try_from(this.clock.monotonic().saturating_sub(*this.started).as_micros()).unwrap_or(u64::MAX),
+            micros = u64::try_from(this.clock.monotonic().since(*this.started).as_micros()).unwrap_or(u64::MAX),
             "request"
         );
         Poll::Ready(Ok(answer))

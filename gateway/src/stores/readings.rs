@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use curfew_policies::{Minute, NumberPolicy, ObservedStorage, PhoneNumberId, SettingsFact};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 
 /// How long, in quarters of a minute, a reading is kept that stops the number: long enough that a stopped number does not
 /// flood Meta with questions, short enough that it works again soon after the settings were mended.
@@ -35,7 +34,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     observed: Option<ObservedStorage>,
-    good_until: Duration,
+    good_until: Moment,
 }
 
 impl SettingsReadings {
@@ -76,7 +75,7 @@ impl SettingsReadings {
         };
         let reading = Reading {
             observed,
-            good_until: asked_at.saturating_add(keep),
+            good_until: asked_at.after(keep),
         };
         *entry.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
         fact(observed)
