@@ -1,1 +1,4 @@
 //! Acts.
+
+pub mod clock;
+pub mod stores;
