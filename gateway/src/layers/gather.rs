@@ -9,8 +9,8 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use curfew_policies::{
-    Generation, MediaFact, MediaId, Message, Minute, NumberPolicy, Operation, Origin, PhoneNumberId, Pin, Request,
-    SettingsFact, StorageMode, Subject, UnknownIds, UnverifiedOperation, Upload,
+    Decision, Facts, Generation, MediaFact, MediaId, Message, Minute, NumberPolicy, Operation, Origin, PhoneNumberId, Pin, Request,
+    SettingsFact, StorageMode, Subject, UnknownIds, UnverifiedOperation, Upload, decide,
 };
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::HeaderMap;
@@ -160,6 +160,7 @@ where
                 // Judged before the body is read, so that `Expect: 100-continue` is answered only by what may go on, and
                 // nobody sends 100 MiB for a refusal that the head already earned.
                 judge_caller(&context, &head)?;
+                self.judge_upload_start(&context, &head).await?;
                 let (operation, payload) = self.read(&head, &parts.headers, body).await?;
                 let request = Request {
                     subject: self.subject(&context, &head),
@@ -188,6 +189,33 @@ where
             payload,
             accept,
         })
+    }
+
+    /// Judges an upload by what is known before its body: a number that may not upload now says so before the first byte.
+    async fn judge_upload_start(&self, context: &Context, head: &Head) -> Result<(), GatewayError> {
+        if head.route.kind != Kind::UploadMedia {
+            return Ok(());
+        }
+        let request = Request {
+            subject: head.subject,
+            generation: head.generation(),
+            operation: Operation::UploadMedia(Upload {
+                declared_type: head.query("type").map(|value| Cow::Owned(value.to_owned())),
+                ..Upload::default()
+            }),
+        };
+        let facts = Facts {
+            now: self.sources.clock.now(),
+            media: &[],
+            settings: self.settings_fact(context, &request).await,
+            recent_registrations: 0,
+        };
+        let principal = &context.principal;
+        // The permit opens nothing: the form's beginning and end are judged again.
+        match decide(&principal.policies, principal.caller(), &request, &facts) {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) => Err(GatewayError::Denied(reason)),
+        }
     }
 
     /// A media call without `phone_number_id` from a caller with one number can only mean that number.
@@ -418,7 +446,7 @@ fn operation_before_body(head: &Head) -> Operation<'static> {
     }
 }
 
-fn operation_without_body(head: &Head) -> Operation<'static> {
+pub(crate) fn operation_without_body(head: &Head) -> Operation<'static> {
     let media = head.node.map(MediaId::from);
     match (head.route.kind, media) {
         (Kind::ReadMedia, Some(media)) => Operation::ReadMedia(media),
@@ -434,7 +462,7 @@ fn operation_without_body(head: &Head) -> Operation<'static> {
 }
 
 /// Makes the operation of a JSON body.
-fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'static>, GatewayError> {
+pub(crate) fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'static>, GatewayError> {
     let sends = |body| -> Result<Option<Message<'static>>, GatewayError> {
         match message::read(body)? {
             MessageBody::ReadReceipt => Ok(None),
@@ -452,7 +480,7 @@ fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'static>, Gat
         Kind::Register => Ok(Operation::Register(read_registration(body)?.into_owned())),
         kind => {
             let top = checked_top_level(body)?;
-            let has = |names: &[&str]| top.has_any(names);
+            let has = |names: &[&str]| top.find(names).is_some();
             Ok(match kind {
                 Kind::ChangeNumber if has(&["webhook_configuration"]) => Operation::RedirectWebhooks,
                 Kind::SubscribeApp if has(&["override_callback_uri", "verify_token"]) => Operation::RedirectWebhooks,
@@ -467,7 +495,7 @@ fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'static>, Gat
 
 fn checked_top_level(body: &[u8]) -> Result<json::TopLevel<'_>, GatewayError> {
     let top = json::check_object(body)?;
-    match top.control_key() {
+    match top.control_parameter() {
         Some(key) => Err(GatewayError::ControlMember(curfew_policies::shown(key).into_owned())),
         None => Ok(top),
     }
@@ -482,7 +510,7 @@ fn expect_no_body(body: &Inbound) -> Result<(), GatewayError> {
 }
 
 /// Exactly one `Content-Type`, with this essence; `charset=utf-8` may follow.
-fn expect_content_type(headers: &HeaderMap, expected: &'static str) -> Result<(), GatewayError> {
+pub(crate) fn expect_content_type(headers: &HeaderMap, expected: &'static str) -> Result<(), GatewayError> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(wrong_content_type(headers, expected));
