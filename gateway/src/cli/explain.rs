@@ -11,16 +11,15 @@ use curfew_policies::{
     Caller, Facts, MediaFact, MediaId, NumberPolicy, ObservedStorage, Operation, Origin, PhoneNumberId, Pin,
     PolicySet, Request, SettingsFact, StorageMode, Subject, Upload, Verdict, explain,
 };
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Failure, complain};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::{Head, classify};
-use crate::graph::multipart::{boundary_of, parse_whole};
+use crate::graph::multipart::parse_whole;
 use crate::graph::routes::BodyKind;
-use crate::layers::gather::{expect_content_type, operation_of_json, operation_without_body};
+use crate::layers::gather::{expect_content_type, operation_of_json, operation_without_body, upload_boundary};
 use crate::server::check_target;
 
 /// Show what the policies make of a recorded request, without sending it.
@@ -210,8 +209,7 @@ impl Recorded {
     }
 
     fn upload(&self, head: &Head) -> Result<Upload<'static>, GatewayError> {
-        let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let boundary = boundary_of(content_type)?;
+        let boundary = upload_boundary(&self.headers)?;
         let mut upload = Upload {
             complete: true,
             declared_type: head.query("type").map(|value| Cow::Owned(value.to_owned())),

@@ -111,7 +111,7 @@ impl Authenticated {
             None => {
                 // HEAD is for media URLs; the Graph API documents it for no call.
                 if request.method() == Method::HEAD {
-                    return Err(GatewayError::FrontDoor(FrontDoorRefusal::MethodNotAllowed));
+                    return Err(GatewayError::FrontDoor(FrontDoorRefusal::Method));
                 }
                 let (principal, credential) = by_credential(request.headers(), &connection, policies)?;
                 (principal, credential, None)
@@ -137,7 +137,7 @@ impl Authenticated {
         policies: Arc<PolicySet>,
     ) -> Result<(Principal, Credential, Option<Claims>), GatewayError> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Err(GatewayError::FrontDoor(FrontDoorRefusal::MethodNotAllowed));
+            return Err(GatewayError::FrontDoor(FrontDoorRefusal::Method));
         }
         let claims = self
             .signer

@@ -343,7 +343,7 @@ fn open_upload(
     };
     let mime = file_type
         .as_ref()
-        .map(multipart::MediaType::as_str)
+        .map(multipart::MediaType::essence)
         .or(declared.as_deref())
         .and_then(MediaType::of);
     let enforced = judging.context.principal.policies.enforcement == Enforcement::Enforce;

@@ -20,14 +20,14 @@ use tower::{Layer, Service};
 use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::enforce::Exchange;
-use crate::body::Inbound;
+use crate::body::{BoxError, Inbound};
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
 use crate::graph::json;
 use crate::graph::message::{self, Body as MessageBody};
-use crate::graph::multipart::{UploadForm, boundary_of};
+use crate::graph::multipart::{Boundary, IntakeError, UploadForm, boundary_of};
 use crate::graph::routes::{BodyKind, Kind};
 use crate::graph::settings::{read_registration, read_settings};
 use crate::server::FrontDoorRefusal;
@@ -248,24 +248,19 @@ where
                 Ok((operation, Payload::Json(body)))
             }
             BodyKind::MediaForm => {
-                let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-                if !content_type.is_some_and(|value| {
-                    curfew_policies::essence(value).eq_ignore_ascii_case("multipart/form-data")
-                }) {
-                    return Err(wrong_content_type(headers, "multipart/form-data"));
-                }
-                let boundary = boundary_of(content_type.unwrap_or_default())?;
-                let form = UploadForm::new(boundary, body).read_head().await?;
+                let boundary = upload_boundary(headers)?;
+                let form = UploadForm::new(&boundary, body).read_head().await;
+                let form = form.map_err(|stopped| intake_error(stopped.reason))?;
                 let upload = Upload {
                     complete: false,
                     ttl_minutes: form.fields().ttl_minutes.clone().map(Cow::Owned),
                     declared_type: form
                         .fields()
-                        .declared_type
+                        .media_type
                         .clone()
                         .or_else(|| head.query("type").map(str::to_owned))
                         .map(Cow::Owned),
-                    file_type: form.file_type().map(str::to_owned).map(Cow::Owned),
+                    file_type: form.file().content_type.as_ref().map(|value| Cow::Owned(value.to_string())),
                     file_bytes: 0,
                 };
                 Ok((Operation::UploadMedia(upload), Payload::Form(Box::new(form))))
@@ -509,6 +504,28 @@ fn expect_no_body(body: &Inbound) -> Result<(), GatewayError> {
     }
 }
 
+/// The boundary of an upload's form, from its one `Content-Type`.
+pub(crate) fn upload_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayError> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(wrong_content_type(headers, "multipart/form-data"));
+    };
+    let is_form = value.to_str().is_ok_and(|value| {
+        curfew_policies::essence(value).eq_ignore_ascii_case("multipart/form-data")
+    });
+    if !is_form {
+        return Err(wrong_content_type(headers, "multipart/form-data"));
+    }
+    Ok(boundary_of(value)?)
+}
+
+fn intake_error(error: IntakeError<BoxError>) -> GatewayError {
+    match error {
+        IntakeError::Form(error) => GatewayError::Form(error),
+        IntakeError::Inbound(error) => read_failure(error.as_ref()),
+    }
+}
+
 /// Exactly one `Content-Type`, with this essence; `charset=utf-8` may follow.
 pub(crate) fn expect_content_type(headers: &HeaderMap, expected: &'static str) -> Result<(), GatewayError> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
@@ -541,7 +558,7 @@ fn wrong_content_type(headers: &HeaderMap, expected: &'static str) -> GatewayErr
 /// What broke a body: the front door, its pauses, or the connection.
 pub(crate) fn read_failure(error: &(dyn std::error::Error + 'static)) -> GatewayError {
     match FrontDoorRefusal::of_error(error) {
-        Some(FrontDoorRefusal::BodyIdle) => GatewayError::BodyTimeout,
+        Some(FrontDoorRefusal::BodyTimeout) => GatewayError::BodyTimeout,
         Some(refusal) => GatewayError::FrontDoor(refusal),
         None => GatewayError::BodyBroken,
     }

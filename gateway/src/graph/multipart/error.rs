@@ -265,6 +265,20 @@ pub enum MultipartError {
 }
 
 impl MultipartError {
+    /// Whether it is about `ttl_minutes`, for which callers know another error code.
+    #[must_use]
+    pub fn is_about_ttl(&self) -> bool {
+        let part = match self {
+            Self::FieldTwice { part }
+            | Self::FieldTooLong { part }
+            | Self::FieldWithFileName { part }
+            | Self::FieldType { part }
+            | Self::FieldNotUtf8 { part } => part,
+            _ => return false,
+        };
+        part.name.as_deref() == Some("ttl_minutes")
+    }
+
     /// A short, stable name for metrics, spans and the `Curfew-Reason` header.
     #[must_use]
     pub fn slug(&self) -> &'static str {
