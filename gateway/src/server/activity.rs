@@ -6,13 +6,14 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::num::NonZeroU64;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::server::graceful::GracefulConnection;
@@ -26,6 +27,13 @@ use tower::util::Oneshot;
 pub(super) struct Activity {
     in_flight: AtomicUsize,
     head: AtomicU8,
+    /// Requests that were given to the service.
+    begun: AtomicU64,
+    /// HTTP/1: the number of the request of whose body bytes are still to come; 0: none. It can be a later one
+    /// than the one that is being answered, because heads are read ahead.
+    open_body: AtomicU64,
+    /// HTTP/1: the answer that is given next is the last.
+    ending: AtomicBool,
     idle_since: Mutex<Instant>,
 }
 
@@ -45,6 +53,9 @@ impl Activity {
         Arc::new(Self {
             in_flight: AtomicUsize::new(0),
             head: AtomicU8::new(head.code()),
+            begun: AtomicU64::new(0),
+            open_body: AtomicU64::new(0),
+            ending: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
         })
     }
@@ -55,11 +66,18 @@ impl Activity {
         }
     }
 
+    pub(super) fn set_open_body(&self, request: Option<NonZeroU64>) {
+        self.open_body
+            .store(request.map_or(0, NonZeroU64::get), Ordering::Relaxed);
+    }
+
     /// Counts a request until the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         InFlight {
             activity: Arc::clone(self),
+            number,
         }
     }
 
@@ -93,6 +111,17 @@ impl HeadProgress {
 #[derive(Debug)]
 pub(super) struct InFlight {
     activity: Arc<Activity>,
+    /// From 1, in the order of the connection.
+    number: u64,
+}
+
+impl InFlight {
+    /// Whether the answer to this request, if given now over HTTP/1, must close the connection: because the
+    /// listener drains, or because the request's body has not been read (RFC 9112 section 9.3).
+    fn closes(&self) -> bool {
+        self.activity.ending.load(Ordering::Relaxed)
+            || self.activity.open_body.load(Ordering::Relaxed) == self.number
+    }
 }
 
 impl Drop for InFlight {
@@ -125,9 +154,11 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = Some(self.activity.begin());
+        let http1 = request.version() < Version::HTTP_2;
         // hyper has no readiness; each request gets its own clone, which is then polled ready.
         CountedFuture {
             inner: Oneshot::new(self.service.clone(), request),
+            http1,
             in_flight,
         }
     }
@@ -138,6 +169,7 @@ pin_project! {
     pub(super) struct CountedFuture<F> {
         #[pin]
         inner: F,
+        http1: bool,
         in_flight: Option<InFlight>,
     }
 }
@@ -150,8 +182,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
+        let mut response = ready!(this.inner.poll(cx))?;
         let in_flight = this.in_flight.take();
+        // hyper would close as well, but without telling the client.
+        if *this.http1 && in_flight.as_ref().is_some_and(InFlight::closes) {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Poll::Ready(Ok(response.map(|inner| CountedBody { inner, in_flight })))
     }
 }
@@ -212,6 +250,7 @@ where
             }
             if stage == Stage::Serving && drained.as_mut().poll(cx).is_ready() {
                 stage = Stage::Draining;
+                activity.ending.store(true, Ordering::Relaxed);
             }
             match stage {
                 Stage::Serving => {

@@ -9,6 +9,7 @@
 //! requests, in order after earlier pipelined ones, and the connection closes.
 
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -32,8 +33,8 @@ pub(super) struct StrictIo<S> {
     activity: Arc<Activity>,
     phase: Phase,
     scanner: HeadScanner,
-    /// Whether no head has been complete yet.
-    first: bool,
+    /// How many heads have been handed on.
+    heads: u64,
     peer_closed: bool,
     /// Received and not yet judged or handed on.
     pending: Vec<u8>,
@@ -70,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
             activity,
             phase: Phase::Head,
             scanner: HeadScanner::default(),
-            first: true,
+            heads: 0,
             peer_closed: false,
             pending: received,
             staged: Vec::new(),
@@ -84,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
     pub(super) fn refuse(&mut self, refusal: FrontDoorRefusal) {
         self.pending = Vec::new();
         self.activity.set_head(HeadProgress::Nothing);
-        if self.first && refusal == FrontDoorRefusal::NotHttp {
+        if self.heads == 0 && refusal == FrontDoorRefusal::NotHttp {
             // Whoever this is does not speak HTTP/1 and could not read an answer.
             self.phase = Phase::Ended;
             return;
@@ -118,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
             match Pin::new(&mut self.io).poll_read(cx, scratch) {
                 Poll::Ready(result) => result?,
                 Poll::Pending => {
-                    let awaited = self.first || !self.pending.is_empty();
+                    let awaited = self.heads == 0 || !self.pending.is_empty();
                     if awaited && self.head_wait.rings(cx, self.limits.header_timeout) {
                         self.refuse(FrontDoorRefusal::HeaderTimeout);
                         return Poll::Ready(Ok(()));
@@ -153,8 +154,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
             BodyFraming::Length(length) => Phase::Sized(length),
             BodyFraming::Chunked => Phase::Chunked(ChunkFilter::new(&self.limits)),
         };
+        self.heads = self.heads.saturating_add(1);
+        let open_body = if matches!(self.phase, Phase::Head) {
+            None
+        } else {
+            NonZeroU64::new(self.heads)
+        };
+        self.activity.set_open_body(open_body);
         self.scanner = HeadScanner::default();
-        self.first = false;
         self.head_wait.clear();
         self.activity.set_head(HeadProgress::Nothing);
     }
@@ -193,6 +200,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
         }
         let fresh = out.filled_mut().get_mut(before..).unwrap_or_default();
         let (kept, consumed) = self.phase.pass(fresh);
+        if matches!(self.phase, Phase::Head) {
+            self.activity.set_open_body(None);
+        }
         if let Some(surplus) = fresh.get(consumed..)
             && !surplus.is_empty()
         {
