@@ -5,10 +5,13 @@
 
 mod decision;
 mod facts;
+mod file;
+mod host;
 mod id;
 mod message;
 mod operation;
 mod policy;
+mod reason;
 mod rules;
 mod settings;
 mod storage;
@@ -16,8 +19,9 @@ mod time;
 mod ttl;
 mod upload;
 
-pub use decision::{Decision, Permit, Reason, UnverifiedUse, decide, explain};
+pub use decision::{Decision, Permit, UnverifiedUse, decide, explain};
 pub use facts::{Facts, MediaFact, Origin, Pin, SettingsFact};
+pub use file::{Problem, parse};
 pub use id::{IdError, MediaId, NodeId, PhoneNumberId, WabaId};
 pub use message::{IdValue, MediaObject, Message, MessageKind, StrayLink};
 pub use operation::{Operation, OperationClass, Request, Subject, UnverifiedOperation, shown};
@@ -25,6 +29,7 @@ pub use policy::{
     AllowUnverified, Caller, CallerPolicy, Credential, Enforcement, Links, MediaPolicy, NumberPolicy,
     PairLimit, PolicySet, SendsPolicy, UnknownIds, WhenLimited,
 };
+pub use reason::Reason;
 pub use rules::Verdict;
 pub use settings::{Generation, Registration, SettingsChange, StorageParameters};
 pub use storage::{ObservedStorage, Region, StorageMode, UnknownRegion};
