@@ -5,11 +5,14 @@
 
 mod decision;
 mod facts;
+mod file;
+mod host;
 mod id;
 mod message;
 mod operation;
 mod owned;
 mod policy;
+mod reason;
 mod rules;
 mod settings;
 mod storage;
@@ -17,8 +20,9 @@ mod time;
 mod ttl;
 mod upload;
 
-pub use decision::{Decision, Permit, Reason, UnverifiedUse, admit, decide, explain};
+pub use decision::{Decision, Permit, UnverifiedUse, admit, decide, explain};
 pub use facts::{Facts, MediaFact, Origin, Pin, SettingsFact};
+pub use file::{Problem, parse};
 pub use id::{IdError, MediaId, NodeId, PhoneNumberId, WabaId};
 pub use message::{IdValue, MediaObject, Message, MessageKind, StrayLink};
 pub use operation::{Operation, OperationClass, Question, Request, Subject, UnverifiedOperation, shown};
@@ -26,6 +30,7 @@ pub use policy::{
     AllowUnverified, Caller, CallerPolicy, Credential, Enforcement, Links, MediaPolicy, NumberPolicy,
     PairLimit, PolicySet, SendsPolicy, UnknownIds, WhenLimited,
 };
+pub use reason::Reason;
 pub use rules::Verdict;
 pub use settings::{Generation, Registration, SettingsChange, StorageParameters};
 pub use storage::{ObservedStorage, Region, StorageMode, UnknownRegion};

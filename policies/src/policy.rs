@@ -1,5 +1,6 @@
 //! The policy set: what compliance officers declare, as values that cannot be wrong.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use serde::Deserialize;
@@ -195,21 +196,32 @@ impl Caller<'_> {
         }
     }
 
-    /// The strictest storage mode among the numbers that it may use: what judges calls that name no number.
+    /// Whether it may use any number that `policies` declares.
+    #[must_use]
+    pub fn may_use_any(self, policies: &PolicySet) -> bool {
+        match self {
+            Self::PassThrough | Self::Gateway => !policies.numbers.is_empty(),
+            Self::Known(caller) => caller.numbers.iter().any(|id| policies.numbers.contains_key(id)),
+        }
+    }
+
+    /// The strictest storage mode among the numbers that it may use: what judges calls that name no number. Of several
+    /// countries it is that of the number with the lowest id, so that the answer is always the same.
     #[must_use]
     pub fn strictest_mode(self, policies: &PolicySet) -> StorageMode {
-        let mut strictest = StorageMode::Default;
-        for number in policies
+        policies
             .numbers
             .values()
             .filter(|number| self.may_use(number.phone_number_id))
-        {
-            strictest = match (strictest, number.storage) {
-                (StorageMode::NoStorage, _) | (_, StorageMode::NoStorage) => StorageMode::NoStorage,
-                (StorageMode::Default, mode) => mode,
-                (mode, _) => mode,
-            };
-        }
-        strictest
+            .map(|number| (number.storage, number.phone_number_id))
+            .max_by_key(|(storage, id)| {
+                let strictness = match storage {
+                    StorageMode::Default => 0,
+                    StorageMode::InCountry(_) => 1,
+                    StorageMode::NoStorage => 2,
+                };
+                (strictness, Reverse(*id))
+            })
+            .map_or(StorageMode::Default, |(storage, _)| storage)
     }
 }

@@ -15,12 +15,15 @@ mod registration;
 mod settings;
 mod ttl;
 
-use crate::decision::{Reason, UnverifiedUse};
+use crate::decision::UnverifiedUse;
 use crate::facts::Facts;
 use crate::operation::{Request, Subject};
 use crate::policy::{Caller, NumberPolicy, PolicySet};
+use crate::reason::Reason;
 use crate::storage::StorageMode;
 use crate::ttl::TtlMinutes;
+
+pub(crate) use pins::guards_a_caller;
 
 /// What one rule thinks of one request.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,10 +46,9 @@ pub(crate) struct Case<'a> {
     pub(crate) caller: Caller<'a>,
     pub(crate) request: &'a Request<'a>,
     pub(crate) facts: &'a Facts<'a>,
-    /// The policy of the number that the request is about, if it is about one of ours.
+    /// The policy of the number that the path names, if it names one of ours. A number in the query is only a claim, and
+    /// chooses no policy.
     pub(crate) number: Option<&'a NumberPolicy>,
-    /// The mode to judge by: the number's, or the strictest of the caller's where no number is named.
-    pub(crate) mode: StorageMode,
 }
 
 impl<'a> Case<'a> {
@@ -56,21 +58,25 @@ impl<'a> Case<'a> {
         request: &'a Request<'a>,
         facts: &'a Facts<'a>,
     ) -> Self {
-        let named = match request.subject {
-            Subject::Number(number) => Some(number),
-            Subject::Media { number } => number,
-            Subject::Account(_) | Subject::Other => None,
+        let number = match request.subject {
+            Subject::Number(number) => policies.numbers.get(&number),
+            Subject::Media { .. } | Subject::Account(_) | Subject::Other => None,
         };
-        let number = named.and_then(|id| policies.numbers.get(&id));
-        let mode = number.map_or_else(|| caller.strictest_mode(policies), |number| number.storage);
         Self {
             policies,
             caller,
             request,
             facts,
             number,
-            mode,
         }
+    }
+
+    /// The mode to judge by: the number's, or the strictest of the caller's where no number is named.
+    pub(crate) fn mode(&self) -> StorageMode {
+        self.number.map_or_else(
+            || self.caller.strictest_mode(self.policies),
+            |number| number.storage,
+        )
     }
 }
 
@@ -143,5 +149,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
 ];
 
+#[cfg(test)]
+mod decision_11;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,12 +1,12 @@
 //! A medium serves the number that it is pinned to, while it lives.
 
 use super::{Case, Verdict};
-use crate::decision::Reason;
 use crate::facts::{MediaFact, Origin, Pin};
 use crate::id::MediaId;
 use crate::message::{IdValue, Message};
 use crate::operation::{Operation, Subject};
-use crate::policy::{NumberPolicy, UnknownIds};
+use crate::policy::{Caller, NumberPolicy, UnknownIds};
+use crate::reason::Reason;
 use crate::storage::StorageMode;
 
 pub(super) fn judge(case: &Case<'_>) -> Verdict {
@@ -35,11 +35,14 @@ fn judge_send(case: &Case<'_>, message: &Message<'_>) -> Verdict {
                 media: None,
                 number: Some(number.phone_number_id),
             }),
-            // A missing fact is as good as an unknown medium: the gateway that forgot to ask must not let it pass.
-            Some(IdValue::Canonical(media)) => {
-                let fact = facts.next().copied().unwrap_or(MediaFact::Denied);
-                judge_use(case, number, *media, fact)
-            }
+            Some(IdValue::Canonical(media)) => match facts.next() {
+                Some(fact) => judge_use(case, number, *media, *fact),
+                // Nobody looked whose it is, so it may be anybody's: not even `unknown_ids = "allow"` lets that pass.
+                None => Some(Reason::MediaNotUsable {
+                    media: Some(*media),
+                    number: Some(number.phone_number_id),
+                }),
+            },
         };
         if let Some(reason) = reason {
             return Verdict::Refused(reason);
@@ -59,27 +62,18 @@ fn judge_use(case: &Case<'_>, number: &NumberPolicy, media: MediaId, fact: Media
         MediaFact::Pinned(pin) if pin.number == wanted_by => {
             // Among default numbers pins inform: Meta's own answer is the better judge of an old one's end.
             let informs = number.storage == StorageMode::Default && pin.origin != Origin::Deleted;
-            (!informs && is_over(case, pin)).then_some(Reason::MediaEnded {
-                media,
-                ended: pin.ends,
-            })
+            (!informs && is_over(case, pin)).then(|| ended(case, media, pin))
         }
         MediaFact::Pinned(pin) => {
-            if !case.caller.may_use(pin.number) {
+            let Some(owner) = usable_owner(case, pin) else {
                 return Some(unknown);
-            }
+            };
             if pin.origin == Origin::Deleted {
                 return Some(unknown);
             }
             // Meta shares media among the numbers of a business, but not those of a Local Storage number; we share
             // none that has, or wants, a promise.
-            let shares = |mode: StorageMode| mode == StorageMode::Default;
-            let owner_shares = case
-                .policies
-                .numbers
-                .get(&pin.number)
-                .is_some_and(|owner| shares(owner.storage));
-            if owner_shares && shares(number.storage) {
+            if owner.storage == StorageMode::Default && number.storage == StorageMode::Default {
                 return None;
             }
             Some(Reason::MediaOfOtherNumber {
@@ -108,29 +102,71 @@ fn judge_media_call(case: &Case<'_>, media: MediaId) -> Verdict {
     let Some(MediaFact::Pinned(pin)) = case.facts.media.first() else {
         return unknown;
     };
-    if !case.caller.may_use(pin.number) || !case.policies.numbers.contains_key(&pin.number) {
+    let Some(owner) = usable_owner(case, *pin) else {
         return unknown;
-    }
+    };
     if claimed.is_some_and(|claimed| claimed != pin.number) {
         return unknown;
     }
-    let mode = case
-        .policies
-        .numbers
-        .get(&pin.number)
-        .map(|number| number.storage);
     // Deleting what may still be there is always nearer to the promise than leaving it.
     let deletes = matches!(case.request.operation, Operation::DeleteMedia(_));
-    let informs = mode == Some(StorageMode::Default) && pin.origin != Origin::Deleted;
+    let informs = owner.storage == StorageMode::Default && pin.origin != Origin::Deleted;
     if is_over(case, *pin) && !deletes && !informs {
-        return Verdict::Refused(Reason::MediaEnded {
-            media,
-            ended: pin.ends,
-        });
+        return Verdict::Refused(ended(case, media, *pin));
     }
     Verdict::Passed
+}
+
+/// Whether refusing keeps media from a caller that may not have them. That is who may call, not where content is kept,
+/// so monitoring does not suspend it: with callers declared it is our token that Meta would answer.
+pub(crate) fn guards_a_caller(case: &Case<'_>, reason: &Reason) -> bool {
+    if matches!(case.caller, Caller::PassThrough) {
+        return false;
+    }
+    match &case.request.operation {
+        // A medium that nobody can tell the owner of may be another caller's.
+        Operation::ReadMedia(_) | Operation::DownloadMedia(_) | Operation::DeleteMedia(_) => {
+            matches!(reason, Reason::MediaNotUsable { .. })
+        }
+        // The rule stops at the first medium that it refuses, so what comes after it is looked at here.
+        Operation::SendMessage(message) | Operation::SendMarketing(message) => {
+            let is_about_media = matches!(
+                reason,
+                Reason::MediaNotUsable { .. } | Reason::MediaEnded { .. } | Reason::MediaOfOtherNumber { .. }
+            );
+            let is_anothers = |fact: &MediaFact| match fact {
+                MediaFact::Pinned(pin) => usable_owner(case, *pin).is_none(),
+                MediaFact::Unknown | MediaFact::Denied => false,
+            };
+            // No fact can be had of an id in another spelling, nor is there one where nobody looked.
+            let looked_up = case.facts.media.len() >= message.media_ids().count();
+            let all_canonical = !message
+                .media
+                .iter()
+                .any(|object| matches!(object.id, Some(IdValue::Other(_))));
+            is_about_media && (case.facts.media.iter().any(is_anothers) || !looked_up || !all_canonical)
+        }
+        _ => false,
+    }
+}
+
+/// The policy of the number that a medium is pinned to, if the caller may know of it.
+fn usable_owner<'a>(case: &Case<'a>, pin: Pin) -> Option<&'a NumberPolicy> {
+    let owner = case.policies.numbers.get(&pin.number)?;
+    case.caller.may_use(pin.number).then_some(owner)
+}
+
+/// That a medium is gone. A deleted one's end may still lie ahead, but it is gone by now.
+fn ended(case: &Case<'_>, media: MediaId, pin: Pin) -> Reason {
+    Reason::MediaEnded {
+        media,
+        ended: pin.ends.min(case.facts.now),
+    }
 }
 
 fn is_over(case: &Case<'_>, pin: Pin) -> bool {
     pin.origin == Origin::Deleted || pin.ends <= case.facts.now
 }
+
+#[cfg(test)]
+mod tests;
