@@ -1,1 +1,3 @@
 //! Acts.
+
+pub mod config;
