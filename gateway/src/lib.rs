@@ -1,3 +1,4 @@
 //! Acts.
 
+pub mod cli;
 pub mod config;

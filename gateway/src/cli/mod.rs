@@ -1,0 +1,3 @@
+//! The commands, one a file: each has its arguments and a `run`.
+
+pub mod check;
