@@ -1,4 +1,7 @@
 //! What the pins cost: a look-up is on the way of every send with media, a record on that of every upload.
+//!
+//! Measured on two shared virtual cores (Debian 12, ext4), optimised, medians: a look-up 67 ns, with a second thread
+//! looking up at the same time 126 ns; 64 records at once, each synced before its answer, 0.76 ms, or 84,000 a second.
 
 use std::time::Duration;
 
