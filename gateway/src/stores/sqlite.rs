@@ -169,30 +169,34 @@ pub(super) fn open(
     Ok((writer, pins, calls))
 }
 
-/// The one name of the file at `path`, so that a link to it is locked as the same file.
+/// Makes the file at `path` if it is missing, and returns its one name, so that a link to it is locked as the same file.
+///
+/// A file that is there already is not opened: to close it again would drop the locks that SQLite may hold on it
+/// elsewhere in this process.
 fn resolve(path: &Path) -> io::Result<PathBuf> {
-    match path.canonicalize() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-            let folder = match path.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => folder,
-                _ => Path::new("."),
-            };
-            Ok(folder.canonicalize()?.join(name))
-        }
-        resolved => resolved,
+    match private_file().create_new(true).open(path) {
+        // SQLite gives the files beside the database the same rights as it.
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
     }
+    let path = path.canonicalize()?;
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file"));
+    }
+    Ok(path)
 }
 
 /// Takes the lock that keeps a second gateway out.
 ///
-/// A file of its own: SQLite's exclusive mode would keep auditors out as well, and closing any other handle of the
+/// A file of its own, which stays when the store is closed: SQLite's exclusive mode would keep auditors out as well, and closing any other handle of the
 /// database would drop SQLite's own locks on it.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = OsString::from(path);
     name.push("-lock");
     let name = PathBuf::from(name);
-    let file = private_file(&name).map_err(failed_at(&name))?;
+    let file = private_file().create(true).truncate(false).open(&name);
+    let file = file.map_err(failed_at(&name))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
@@ -202,18 +206,16 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Opens a file for writing, and makes it, for its owner only, if it is missing.
-fn private_file(path: &Path) -> io::Result<File> {
+/// How a file is opened for writing, and if need be made for its owner only.
+fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
+    options.write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
-    // SQLite gives the files beside the database the same rights as it.
-    private_file(path).map_err(failed_at(path))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite_failed_at(path))?;
     let version = prepare(&mut connection).map_err(sqlite_failed_at(path))?;

@@ -184,6 +184,11 @@ fn two_gateways_cannot_share_a_file_under_any_name() {
         std::os::unix::fs::symlink(bench.path(), &link).unwrap();
         let refusal = Stores::open(&link, &bench.clock, Minute::REAL);
         assert!(matches!(refusal, Err(StoreError::InUse { .. })));
+        // A link to what is not there yet would be locked under its own name.
+        let dangling = bench.folder.path().join("dangling.db");
+        std::os::unix::fs::symlink(bench.folder.path().join("later.db"), &dangling).unwrap();
+        let refusal = Stores::open(&dangling, &bench.clock, Minute::REAL);
+        assert!(matches!(refusal, Err(StoreError::Open { .. })));
     }
     let clone = stores.clone();
     drop(stores);
@@ -310,6 +315,7 @@ fn a_pin_is_written_even_if_nobody_waits_for_it_any_more() {
 #[test]
 fn every_write_is_synced_before_it_is_answered() {
     let bench = Bench::new();
+    drop(bench.open().unwrap());
     let connection = connect(&bench.path()).unwrap();
     let synchronous: i64 = connection
         .pragma_query_value(None, "synchronous", |row| row.get(0))
