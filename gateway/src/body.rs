@@ -44,7 +44,10 @@ impl Body for Inbound {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let Some(body) = &mut this.body else {
             return Poll::Ready(None);
@@ -67,7 +70,11 @@ impl Body for Inbound {
 
 impl Drop for Inbound {
     fn drop(&mut self) {
-        let Some(mut body) = self.body.take().filter(|body| self.read_out && !body.is_end_stream()) else {
+        let Some(mut body) = self
+            .body
+            .take()
+            .filter(|body| self.read_out && !body.is_end_stream())
+        else {
             return;
         };
         // Bounded by the front door: its size by `upload_bytes`, its pauses by `body_idle_timeout_s`.
@@ -88,11 +95,17 @@ pin_project! {
         /// None.
         Empty,
         /// JSON that was judged, byte for byte.
-        Whole { #[pin] body: Full<Bytes> },
+        Whole {
+            /// The bytes.
+            #[pin] body: Full<Bytes> },
         /// A form, written anew.
-        Upload { #[pin] body: UploadBody<Inbound, Judge, Refused> },
+        Upload {
+            /// The bytes.
+            #[pin] body: UploadBody<Inbound, Judge, Refused> },
         /// Bytes that nobody judges.
-        Raw { #[pin] body: Inbound },
+        Raw {
+            /// The bytes.
+            #[pin] body: Inbound },
     }
 }
 
@@ -100,7 +113,9 @@ impl Outbound {
     /// JSON in one piece.
     #[must_use]
     pub fn json(bytes: Bytes) -> Self {
-        Self::Whole { body: Full::new(bytes) }
+        Self::Whole {
+            body: Full::new(bytes),
+        }
     }
 }
 
@@ -108,14 +123,18 @@ impl Body for Outbound {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project() {
             OutboundProjection::Empty => Poll::Ready(None),
             OutboundProjection::Whole { body } => body.poll_frame(cx).map_err(|never| match never {}),
             OutboundProjection::Upload { body } => body.poll_frame(cx).map_err(Into::into),
             OutboundProjection::Raw { body } => {
                 // Trailers are the caller's headers by another way.
-                body.poll_frame(cx).map(|frame| frame.filter(|frame| !matches!(frame, Ok(frame) if frame.is_trailers())))
+                body.poll_frame(cx)
+                    .map(|frame| frame.filter(|frame| !matches!(frame, Ok(frame) if frame.is_trailers())))
             }
         }
     }
@@ -144,9 +163,13 @@ pin_project! {
     #[project = ResponseProjection]
     pub enum ResponseBody {
         /// In one piece.
-        Whole { #[pin] body: Full<Bytes> },
+        Whole {
+            /// The bytes.
+            #[pin] body: Full<Bytes> },
         /// As it comes from Meta.
-        Streamed { #[pin] body: Incoming },
+        Streamed {
+            /// The bytes.
+            #[pin] body: Incoming },
     }
 }
 

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use curfew_policies::{Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SettingsFact};
+use curfew_policies::{
+    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SettingsFact, UnverifiedOperation,
+};
 use http::{HeaderValue, Method};
 use hyper::body::Incoming;
 use secrecy::SecretString;
@@ -45,7 +47,11 @@ impl Principal {
         match self.index {
             None => Caller::PassThrough,
             // An index that no longer fits is nobody; the gateway itself may do nothing that a caller can ask for.
-            Some(index) => self.policies.callers.get(index).map_or(Caller::Gateway, Caller::Known),
+            Some(index) => self
+                .policies
+                .callers
+                .get(index)
+                .map_or(Caller::Gateway, Caller::Known),
         }
     }
 
@@ -53,7 +59,11 @@ impl Principal {
     #[must_use]
     pub fn only_number(&self) -> Option<PhoneNumberId> {
         let caller = self.caller();
-        let mut numbers = self.policies.numbers.keys().filter(|number| caller.may_use(**number));
+        let mut numbers = self
+            .policies
+            .numbers
+            .keys()
+            .filter(|number| caller.may_use(**number));
         match (numbers.next(), numbers.next()) {
             (Some(only), None) => Some(*only),
             _ => None,
@@ -228,11 +238,7 @@ impl Purpose {
         });
         match (operation, number) {
             (Operation::SendMessage(_) | Operation::SendMarketing(_), _) => Self::Send,
-            (Operation::Unverified(operation), _)
-                if matches!(operation, curfew_policies::UnverifiedOperation::MessagesEncrypted) =>
-            {
-                Self::Send
-            }
+            (Operation::Unverified(UnverifiedOperation::MessagesEncrypted), _) => Self::Send,
             (Operation::UploadMedia(_), Some(number)) => Self::Upload { number },
             (Operation::ReadMedia(media), _) => match owner {
                 Some(number) => Self::ReadMedia {

@@ -25,7 +25,9 @@ pub enum GatewayError {
     #[error("{}", .0.details())]
     FrontDoor(FrontDoorRefusal),
     /// The caller showed no credential, or none that is known.
-    #[error("no caller is known by this credential; send Authorization: Bearer <the key that the policy knows>")]
+    #[error(
+        "no caller is known by this credential; send Authorization: Bearer <the key that the policy knows>"
+    )]
     UnknownCaller,
     /// No known operation.
     #[error(transparent)]
@@ -81,7 +83,9 @@ pub enum GatewayError {
     #[error("Meta could not be asked about {0}; nothing was sent")]
     Unanswered(&'static str),
     /// A send's bytes left, and no whole answer came.
-    #[error("the send may or may not have reached the recipient: the exchange with Meta broke off after it had begun; do not send again blindly")]
+    #[error(
+        "the send may or may not have reached the recipient: the exchange with Meta broke off after it had begun; do not send again blindly"
+    )]
     OutcomeUnknown,
     /// Another exchange with Meta broke off.
     #[error("the exchange with Meta broke off")]
@@ -139,7 +143,9 @@ impl GatewayError {
         match self {
             Self::FrontDoor(refusal) => wire(refusal.status(), 100, INVALID_PARAMETER),
             Self::UnknownCaller => wire(StatusCode::UNAUTHORIZED, 190, "Invalid access token"),
-            Self::Classify(ClassifyError::Unknown { .. }) => wire(StatusCode::FORBIDDEN, 131_005, ACCESS_DENIED),
+            Self::Classify(ClassifyError::Unknown { .. }) => {
+                wire(StatusCode::FORBIDDEN, 131_005, ACCESS_DENIED)
+            }
             Self::Classify(ClassifyError::Query(_) | ClassifyError::PhoneNumberId(_))
             | Self::UnexpectedBody
             | Self::Json(_)
@@ -149,7 +155,9 @@ impl GatewayError {
             Self::ContentType { .. } => wire(StatusCode::UNSUPPORTED_MEDIA_TYPE, 100, INVALID_PARAMETER),
             Self::BodyTooLarge(_) => wire(StatusCode::PAYLOAD_TOO_LARGE, 100, INVALID_PARAMETER),
             Self::BodyTimeout => wire(StatusCode::REQUEST_TIMEOUT, 100, INVALID_PARAMETER),
-            Self::Form(error) if error.is_about_ttl() => wire(StatusCode::BAD_REQUEST, 131_009, VALUE_NOT_VALID),
+            Self::Form(error) if error.is_about_ttl() => {
+                wire(StatusCode::BAD_REQUEST, 131_009, VALUE_NOT_VALID)
+            }
             Self::Form(_) => wire(StatusCode::BAD_REQUEST, 100, INVALID_PARAMETER),
             Self::Denied(reason) => denied(reason),
             Self::MediaUrlInvalid | Self::MediaGone => {
@@ -216,7 +224,10 @@ impl GatewayError {
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=UTF-8"),
+        );
         headers.insert(CURFEW_REASON, HeaderValue::from_static(self.slug()));
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -249,9 +260,11 @@ const fn denied(reason: &Reason) -> Wire {
             wire(StatusCode::BAD_REQUEST, 100, MISSING_OBJECT).subcode(33)
         }
         Reason::IdAndLink { .. } => wire(StatusCode::BAD_REQUEST, 100, INVALID_PARAMETER),
-        Reason::RegistrationLockout { .. } => {
-            wire(StatusCode::BAD_REQUEST, 133_016, "Account register or deregister rate limit")
-        }
+        Reason::RegistrationLockout { .. } => wire(
+            StatusCode::BAD_REQUEST,
+            133_016,
+            "Account register or deregister rate limit",
+        ),
         Reason::SettingsDiffer { .. } | Reason::SettingsUnverified => {
             wire(StatusCode::SERVICE_UNAVAILABLE, 131_005, ACCESS_DENIED).retry_after(SOON)
         }
@@ -267,5 +280,8 @@ fn trace_id() -> String {
     let mut random = [0; 16];
     // Without randomness the id is all zeros: worse for support, no worse for anybody's safety.
     let _ = aws_lc_rs::rand::fill(&mut random);
-    format!("C{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random))
+    format!(
+        "C{}",
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random)
+    )
 }

@@ -54,7 +54,9 @@ pub enum StartError {
     #[error("upstream.ca_file cannot be used")]
     Roots(#[from] PemError),
     /// No TLS client can be built: the system has no roots that it could trust.
-    #[error("TLS towards Meta cannot be set up: {0}; install the system's CA certificates or name upstream.ca_file")]
+    #[error(
+        "TLS towards Meta cannot be set up: {0}; install the system's CA certificates or name upstream.ca_file"
+    )]
     ClientTls(String),
     /// The upstream's origin does not make a URL.
     #[error("upstream.graph does not make a URL")]
@@ -166,17 +168,28 @@ impl Gateway {
             ..options.clone()
         };
         let admin = Admin::new(readiness.clone(), options.limits.clone());
-        let admin = serve(admin_listener, admin_options, move |_| admin.clone(), async move {
-            // A sender that is gone means the same.
-            let _ = admin_stopped.wait_for(|stopped| *stopped).await;
-        });
+        let admin = serve(
+            admin_listener,
+            admin_options,
+            move |_| admin.clone(),
+            async move {
+                // A sender that is gone means the same.
+                let _ = admin_stopped.wait_for(|stopped| *stopped).await;
+            },
+        );
         readiness.set(true);
         let callers = async {
             let shutdown = async {
                 shutdown.await;
                 readiness.set(false);
             };
-            let drained = serve(listener, options, move |connection| stack(&parts, connection), shutdown).await;
+            let drained = serve(
+                listener,
+                options,
+                move |connection| stack(&parts, connection),
+                shutdown,
+            )
+            .await;
             // The operator's listener goes last: it tells that the gateway drains.
             let _ = stop_admin.send(true);
             drained
@@ -271,7 +284,12 @@ fn parts(
             clock: clock.clone(),
             minute,
         }),
-        token: GraphTokenLayer::new(scheme, authority, upstream.token.clone(), upstream.app_secret.clone()),
+        token: GraphTokenLayer::new(
+            scheme,
+            authority,
+            upstream.token.clone(),
+            upstream.app_secret.clone(),
+        ),
         upstream: Upstream::new(client_tls(config)?),
         clock,
     })
@@ -285,10 +303,11 @@ fn client_tls(config: &Config) -> Result<rustls::ClientConfig, StartError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| StartError::ClientTls(error.to_string()))?;
     let upstream = &config.upstream;
-    let needs_tls =
-        upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https);
+    let needs_tls = upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https);
     if let Some(path) = &upstream.ca_file {
-        return Ok(builder.with_root_certificates(config::roots(path)?).with_no_client_auth());
+        return Ok(builder
+            .with_root_certificates(config::roots(path)?)
+            .with_no_client_auth());
     }
     if !needs_tls {
         // Loopback in clear text: nothing is trusted, and nothing has to be.

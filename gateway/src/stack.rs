@@ -14,7 +14,7 @@ use tower::{Layer as _, Service, ServiceBuilder};
 use crate::call::Answer;
 use crate::clock::Clock;
 use crate::layers::ask::Asker;
-use crate::layers::authenticate::{Authenticated, AuthenticateLayer};
+use crate::layers::authenticate::{AuthenticateLayer, Authenticated};
 use crate::layers::books::{Books, BooksLayer};
 use crate::layers::classify::ClassifyLayer;
 use crate::layers::enforce::EnforceLayer;
@@ -48,8 +48,10 @@ pub struct Parts {
 pub fn stack(
     parts: &Parts,
     connection: ConnInfo,
-) -> impl Service<http::Request<Incoming>, Response = Answer, Error = Infallible, Future: Send + 'static> + Clone + Send + use<>
-{
+) -> impl Service<http::Request<Incoming>, Response = Answer, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ use<> {
     // The gateway's own questions go out by the same door as everything else, with permits of their own.
     let meta = parts.token.layer(parts.upstream.clone());
     let asker = Asker::new(meta.clone());
@@ -60,7 +62,10 @@ pub fn stack(
         // Errors become answers; nothing above can fail.
         .layer(RespondLayer)
         // Seen -> Identified: the front door's verdict, then who asks. Nobody learns anything before they are known.
-        .layer(AuthenticateLayer::new(Arc::clone(&parts.policies), Arc::clone(&parts.authenticated)))
+        .layer(AuthenticateLayer::new(
+            Arc::clone(&parts.policies),
+            Arc::clone(&parts.authenticated),
+        ))
         // Identified -> Classified: which operation it is, from the head alone.
         .layer(ClassifyLayer)
         // Classified -> Call: the body is read, and what policy needs to know is looked up or asked.

@@ -31,7 +31,7 @@ pub use policy::{
     PairLimit, PolicySet, SendsPolicy, UnknownIds, WhenLimited,
 };
 pub use reason::Reason;
-pub use rules::Verdict;
+pub use rules::{MOST_REGISTRATION_CALLS, Verdict};
 pub use settings::{Generation, Registration, SettingsChange, StorageParameters};
 pub use storage::{ObservedStorage, Region, StorageMode, UnknownRegion};
 pub use time::{Minute, Timestamp};

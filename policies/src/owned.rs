@@ -68,6 +68,7 @@ impl Upload<'_> {
             ttl_minutes: own_option(self.ttl_minutes),
             declared_type: own_option(self.declared_type),
             file_type: own_option(self.file_type),
+            use_case: own_option(self.use_case),
             file_bytes: self.file_bytes,
         }
     }

@@ -19,7 +19,9 @@ use crate::error::GatewayError;
 use crate::graph::classify::{Head, classify};
 use crate::graph::multipart::parse_whole;
 use crate::graph::routes::BodyKind;
-use crate::layers::gather::{expect_content_type, operation_of_json, operation_without_body, upload_boundary};
+use crate::layers::gather::{
+    expect_content_type, operation_of_json, operation_without_body, upload_boundary,
+};
 use crate::server::check_target;
 
 /// Show what the policies make of a recorded request, without sending it.
@@ -78,9 +80,14 @@ fn explained(args: &Explain, out: &mut impl Write) -> Result<bool, Failure> {
     let text = std::fs::read_to_string(&args.policies)
         .map_err(|error| format!("{}: {error}", args.policies.display()))?;
     let policies = curfew_policies::parse(&text).map_err(|problems| {
-        let first = problems.iter().next();
-        let first = first.map(|problem| format!("line {}: {}: {}", problem.line, problem.key, problem.message));
-        format!("{}: {}; `curfew check` shows all", args.policies.display(), first.unwrap_or_default())
+        let first = problems.first();
+        let first =
+            first.map(|problem| format!("line {}: {}: {}", problem.line, problem.key, problem.message));
+        format!(
+            "{}: {}; `curfew check` shows all",
+            args.policies.display(),
+            first.unwrap_or_default()
+        )
     })?;
     let caller = caller(args, &policies)?;
     let recorded = Recorded::read(args)?;
@@ -88,7 +95,11 @@ fn explained(args: &Explain, out: &mut impl Write) -> Result<bool, Failure> {
     let request = match recorded.request(&policies) {
         Ok(request) => request,
         Err(error) => {
-            writeln!(out, "decision   refused before any rule: {}: {error}", error.slug())?;
+            writeln!(
+                out,
+                "decision   refused before any rule: {}: {error}",
+                error.slug()
+            )?;
             return Ok(false);
         }
     };
@@ -122,14 +133,26 @@ fn explained(args: &Explain, out: &mut impl Write) -> Result<bool, Failure> {
         }
         Some(reason) => {
             let response = GatewayError::Denied(reason.clone()).to_response();
-            writeln!(out, "decision   refused: HTTP {}, {}", response.status().as_u16(), reason.slug())?;
+            writeln!(
+                out,
+                "decision   refused: HTTP {}, {}",
+                response.status().as_u16(),
+                reason.slug()
+            )?;
             Ok(false)
         }
     }
 }
 
 fn caller<'a>(args: &Explain, policies: &'a PolicySet) -> Result<Caller<'a>, Failure> {
-    let names = || policies.callers.iter().map(|caller| caller.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = || {
+        policies
+            .callers
+            .iter()
+            .map(|caller| caller.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match &args.caller {
         None if policies.is_pass_through() => Ok(Caller::PassThrough),
         None => Err(format!("--caller is needed: the policies declare {}", names()).into()),
@@ -174,7 +197,10 @@ impl Recorded {
         let mut headers = HeaderMap::new();
         for line in lines {
             let (name, value) = line.split_once(':')?;
-            headers.append(name.parse::<HeaderName>().ok()?, HeaderValue::from_str(value.trim()).ok()?);
+            headers.append(
+                name.parse::<HeaderName>().ok()?,
+                HeaderValue::from_str(value.trim()).ok()?,
+            );
         }
         Some(Self {
             method,
@@ -186,7 +212,10 @@ impl Recorded {
 
     fn request(&self, policies: &PolicySet) -> Result<Request<'static>, GatewayError> {
         check_target(&self.target).map_err(GatewayError::FrontDoor)?;
-        let (path, query) = self.target.split_once('?').map_or((self.target.as_str(), None), |(p, q)| (p, Some(q)));
+        let (path, query) = self
+            .target
+            .split_once('?')
+            .map_or((self.target.as_str(), None), |(p, q)| (p, Some(q)));
         let head = classify(policies, &self.method, path, query)?;
         Ok(Request {
             subject: head.subject,
@@ -220,11 +249,15 @@ impl Recorded {
             match part.head.name.as_str() {
                 "file" => {
                     upload.file_bytes = u64::try_from(part.content.len()).unwrap_or(u64::MAX);
-                    upload.file_type =
-                        part.head.content_type.as_ref().map(|value| Cow::Owned(value.to_string()));
+                    upload.file_type = part
+                        .head
+                        .content_type
+                        .as_ref()
+                        .map(|value| Cow::Owned(value.to_string()));
                 }
                 "ttl_minutes" => upload.ttl_minutes = text(),
                 "type" => upload.declared_type = text(),
+                "use_case" => upload.use_case = text(),
                 _ => {}
             }
         }
@@ -257,7 +290,12 @@ fn number<'a>(request: &Request<'_>, policies: &'a PolicySet) -> Option<&'a Numb
 
 fn write_request(request: &Request<'_>, policies: &PolicySet, out: &mut impl Write) -> io::Result<()> {
     let operation = &request.operation;
-    writeln!(out, "operation  {} (class {})", operation.name(), operation.class())?;
+    writeln!(
+        out,
+        "operation  {} (class {})",
+        operation.name(),
+        operation.class()
+    )?;
     match (request.subject, number(request, policies)) {
         (_, Some(number)) => writeln!(out, "number     {} {}", number.phone_number_id, number.storage),
         (Subject::Number(number), None) => writeln!(out, "number     {number} (not in the policy)"),
@@ -280,7 +318,9 @@ fn media_facts(args: &Explain, request: &Request<'_>) -> Vec<MediaFact> {
         })
     };
     match &request.operation {
-        Operation::SendMessage(message) | Operation::SendMarketing(message) => message.media_ids().map(fact).collect(),
+        Operation::SendMessage(message) | Operation::SendMarketing(message) => {
+            message.media_ids().map(fact).collect()
+        }
         Operation::ReadMedia(media) | Operation::DeleteMedia(media) => vec![fact(*media)],
         _ => Vec::new(),
     }

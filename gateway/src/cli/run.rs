@@ -28,7 +28,9 @@ pub(super) async fn run(args: Run) -> Result<(), Failure> {
     log_to_stderr();
     let loaded = config::load(&args.config)?;
     let upstream = &loaded.config.upstream;
-    let on_loopback = std::iter::once(&upstream.graph).chain(&upstream.media).all(config::Origin::is_loopback);
+    let on_loopback = std::iter::once(&upstream.graph)
+        .chain(&upstream.media)
+        .all(config::Origin::is_loopback);
     if args.minute.is_some() && !on_loopback {
         return Err("--minute shortens every TTL; it is only for an upstream on loopback".into());
     }

@@ -55,11 +55,17 @@ pub(super) async fn run(args: Sandbox) -> Result<(), Failure> {
         None => SAMPLE_POLICIES.to_owned(),
     };
     let policies = curfew_policies::parse(&text).map_err(|problems| {
-        let file = args.policies.as_ref().map_or_else(|| "sample".into(), |path| path.display().to_string());
+        let file = args
+            .policies
+            .as_ref()
+            .map_or_else(|| "sample".into(), |path| path.display().to_string());
         let lines: Vec<_> = problems
             .iter()
             .map(|problem| {
-                format!("{file}:{}:{}: {}: {}", problem.line, problem.column, problem.key, problem.message)
+                format!(
+                    "{file}:{}:{}: {}: {}",
+                    problem.line, problem.column, problem.key, problem.message
+                )
             })
             .collect();
         lines.join("\n")
@@ -115,9 +121,16 @@ fn config(args: &Sandbox, policies: &PolicySet, emulator: &Emulator) -> Result<C
 
 /// The numbers, restricted ones first, in the order of their ids.
 fn numbers(policies: &PolicySet) -> Vec<(String, StorageMode)> {
-    let mut numbers: Vec<_> = policies.numbers.values().map(|number| (number.phone_number_id, number.storage)).collect();
+    let mut numbers: Vec<_> = policies
+        .numbers
+        .values()
+        .map(|number| (number.phone_number_id, number.storage))
+        .collect();
     numbers.sort_by_key(|(id, storage)| (!storage.is_restricted(), *id));
-    numbers.into_iter().map(|(id, storage)| (id.to_string(), storage)).collect()
+    numbers
+        .into_iter()
+        .map(|(id, storage)| (id.to_string(), storage))
+        .collect()
 }
 
 fn token(policies: &PolicySet) -> &'static str {
@@ -130,7 +143,7 @@ fn token(policies: &PolicySet) -> &'static str {
 
 fn send_text(base_url: &str, number: &str, token: &str) -> String {
     format!(
-        "curl -sS {base_url}/v23.0/{number}/messages -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \
+        "curl -sS -w '\\n' {base_url}/v23.0/{number}/messages -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \
          -d '{{\"messaging_product\":\"whatsapp\",\"to\":\"+15550100001\",\"type\":\"text\",\"text\":{{\"body\":\"Hello\"}}}}'"
     )
 }
@@ -138,7 +151,9 @@ fn send_text(base_url: &str, number: &str, token: &str) -> String {
 fn as_json(base_url: &str, admin_url: &str, emulator_url: &str, policies: &PolicySet) -> String {
     let token = token(policies);
     let numbers = numbers(policies);
-    let curl = numbers.first().map(|(number, _)| send_text(base_url, number, token));
+    let curl = numbers
+        .first()
+        .map(|(number, _)| send_text(base_url, number, token));
     serde_json::json!({
         "base_url": base_url,
         "admin_url": admin_url,
@@ -157,7 +172,9 @@ fn as_text(base_url: &str, admin_url: &str, policies: &PolicySet) -> String {
     use std::fmt::Write as _;
     let token = token(policies);
     let numbers = numbers(policies);
-    let mut text = format!("Curfew is in front of an emulated WhatsApp Cloud API. Ctrl-C ends both.\n\nbase URL  {base_url}\nadmin     {admin_url}/readyz\ntoken     {token}\n");
+    let mut text = format!(
+        "Curfew is in front of an emulated WhatsApp Cloud API. Ctrl-C ends both.\n\nbase URL  {base_url}\nadmin     {admin_url}/readyz\ntoken     {token}\n"
+    );
     for (number, storage) in &numbers {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "number    {number}  {storage}");
@@ -167,18 +184,22 @@ fn as_text(base_url: &str, admin_url: &str, policies: &PolicySet) -> String {
     };
     let auth = format!("-H 'Authorization: Bearer {token}'");
     let json = "-H 'Content-Type: application/json'";
-    let _ = write!(text, "\nPaste these into another terminal.\n\n# a text\n{}\n", send_text(base_url, first, token));
+    let _ = write!(
+        text,
+        "\nPaste these into another terminal.\n\n# a text\n{}\n",
+        send_text(base_url, first, token)
+    );
     if *storage != StorageMode::NoStorage {
         return text;
     }
     let upload = |ttl: &str| {
         format!(
-            "curl -sS {base_url}/v23.0/{first}/media {auth} -F messaging_product=whatsapp -F 'file=@picture.png;type=image/png' -F ttl_minutes={ttl}"
+            "curl -sS -w '\\n' {base_url}/v23.0/{first}/media {auth} -F messaging_product=whatsapp -F 'file=@picture.png;type=image/png' -F ttl_minutes={ttl}"
         )
     };
     let send_image = |number: &str| {
         format!(
-            "curl -sS {base_url}/v23.0/{number}/messages {auth} {json} -d '{{\"messaging_product\":\"whatsapp\",\"to\":\"+15550100001\",\"type\":\"image\",\"image\":{{\"id\":\"'$MEDIA'\"}}}}'"
+            "curl -sS -w '\\n' {base_url}/v23.0/{number}/messages {auth} {json} -d '{{\"messaging_product\":\"whatsapp\",\"to\":\"+15550100001\",\"type\":\"image\",\"image\":{{\"id\":\"'$MEDIA'\"}}}}'"
         )
     };
     let _ = write!(
@@ -189,8 +210,16 @@ fn as_text(base_url: &str, admin_url: &str, policies: &PolicySet) -> String {
         send_image(first)
     );
     if let Some((second, _)) = numbers.get(1) {
-        let _ = write!(text, "\n# refused: another number sends it\n{}\n", send_image(second));
+        let _ = write!(
+            text,
+            "\n# refused: another number sends it\n{}\n",
+            send_image(second)
+        );
     }
-    let _ = write!(text, "\n# refused: it would live thirty days\n{}\n", upload("43200"));
+    let _ = write!(
+        text,
+        "\n# refused: it would live thirty days\n{}\n",
+        upload("43200")
+    );
     text
 }

@@ -50,7 +50,9 @@ pub fn error_code(body: &[u8]) -> Option<i64> {
     struct Failure {
         code: i64,
     }
-    serde_json::from_slice::<Failed>(body).ok().map(|failed| failed.error.code)
+    serde_json::from_slice::<Failed>(body)
+        .ok()
+        .map(|failed| failed.error.code)
 }
 
 /// What the metadata of a medium says (Cloud API, "Media").
@@ -80,7 +82,9 @@ pub fn media_metadata(body: &[u8]) -> Option<MediaMetadata<'_>> {
     }
     let metadata: Metadata<'_> = serde_json::from_slice(body).ok()?;
     let url: String = serde_json::from_str(metadata.url.get()).ok()?;
-    let spots = std::iter::once(metadata.url).chain(metadata.download_url).collect();
+    let spots = std::iter::once(metadata.url)
+        .chain(metadata.download_url)
+        .collect();
     Some(MediaMetadata {
         id: id_of(metadata.id)?,
         url,
@@ -95,7 +99,11 @@ impl MediaMetadata<'_> {
     #[must_use]
     pub fn rewritten(&self, body: &[u8], url: &str) -> Bytes {
         let url = serde_json::Value::from(url).to_string();
-        let mut replacements: Vec<_> = self.spots.iter().map(|spot| (span(body, spot), url.clone())).collect();
+        let mut replacements: Vec<_> = self
+            .spots
+            .iter()
+            .map(|spot| (span(body, spot), url.clone()))
+            .collect();
         if let [only] = self.spots.as_slice() {
             let (_, end) = span(body, only);
             replacements.push(((end, end), format!(",\"download_url\":{url}")));
@@ -203,7 +211,10 @@ mod tests {
             &rewritten[..],
             br#"{"data":[],"paging":{"cursors":{"after":"b"},"next":"http://gw:1/v23.0/1/x?limit=2","previous":""}}"#
         );
-        assert_eq!(paging_rewritten(br#"{"data":[]}"#, "https://g", "http://gw"), None);
+        assert_eq!(
+            paging_rewritten(br#"{"data":[]}"#, "https://g", "http://gw"),
+            None
+        );
         // A host that only begins like Meta's is another host.
         let body = br#"{"paging":{"next":"https://graph.facebook.com.evil.example/v1/2"}}"#;
         let rewritten = paging_rewritten(body, "https://graph.facebook.com", "http://gw:1").unwrap();
@@ -214,6 +225,9 @@ mod tests {
     fn ids_come_as_strings_and_as_numbers() {
         assert_eq!(uploaded_media(br#"{"id":"12"}"#), uploaded_media(br#"{"id":12}"#));
         assert_eq!(uploaded_media(br#"{"id":"1 2"}"#), None);
-        assert_eq!(error_code(br#"{"error":{"code":131056,"message":"x"}}"#), Some(131_056));
+        assert_eq!(
+            error_code(br#"{"error":{"code":131056,"message":"x"}}"#),
+            Some(131_056)
+        );
     }
 }

@@ -57,7 +57,9 @@ impl Head {
 #[derive(Debug, Error)]
 pub enum ClassifyError {
     /// No row of the table has this method and path.
-    #[error("{method} {path} is no call that the gateway knows; unknown calls are refused because what they do with content is not known")]
+    #[error(
+        "{method} {path} is no call that the gateway knows; unknown calls are refused because what they do with content is not known"
+    )]
     Unknown {
         /// The method.
         method: Method,
@@ -146,7 +148,10 @@ fn upstream_target(
         target.push_str(segment);
     }
     if !query.is_empty() {
-        let pairs: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let pairs: Vec<_> = query
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         target.push_str(&write_query(&pairs));
     }
     target

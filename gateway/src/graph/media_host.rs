@@ -36,11 +36,13 @@ impl MediaHosts {
     /// host that a URL parser would repair. A fragment, or a byte that no URL has, is refused too.
     #[must_use]
     pub fn check(&self, url: &str) -> Option<MediaUrl> {
-        let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#'));
-        let is_listed = self
-            .origins
-            .iter()
-            .any(|origin| url.strip_prefix(origin.as_str()).is_some_and(|rest| rest.starts_with('/')));
+        let is_plain = url
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#'));
+        let is_listed = self.origins.iter().any(|origin| {
+            url.strip_prefix(origin.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+        });
         if is_plain && is_listed {
             url.parse().ok().map(MediaUrl)
         } else {
@@ -56,7 +58,11 @@ mod tests {
     #[test]
     fn only_listed_hosts_are_ever_fetched() {
         let hosts = MediaHosts::new(vec!["https://lookaside.fbsbx.com".to_owned()]);
-        assert!(hosts.check("https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1").is_some());
+        assert!(
+            hosts
+                .check("https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1")
+                .is_some()
+        );
         for url in [
             "https://lookaside.fbsbx.com",
             "https://lookaside.fbsbx.com.evil.example/",

@@ -45,7 +45,11 @@ where
         let exchange = permit_question(context, Question::Settings, number).ok()?;
         let answer = self.meta.clone().oneshot(exchange).await.ok()?;
         if answer.status() != StatusCode::OK {
-            tracing::warn!(number = number.get(), status = answer.status().as_u16(), "settings could not be read");
+            tracing::warn!(
+                number = number.get(),
+                status = answer.status().as_u16(),
+                "settings could not be read"
+            );
             return None;
         }
         let body = collect(answer.into_body(), ANSWER_BYTES).await.ok()?;

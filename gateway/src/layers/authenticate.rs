@@ -118,8 +118,7 @@ impl Authenticated {
             }
         };
         name_caller(&record, &principal);
-        let request =
-            request.map(|body| Inbound::new(IdleTimeoutBody::new(body, &self.limits), read_out));
+        let request = request.map(|body| Inbound::new(IdleTimeoutBody::new(body, &self.limits), read_out));
         Ok(Identified {
             request,
             record,
@@ -147,7 +146,10 @@ impl Authenticated {
             None
         } else {
             let tag_of = |caller: &CallerPolicy| self.signer.caller_tag(caller.name.as_bytes());
-            let index = policies.callers.iter().position(|caller| tag_of(caller) == claims.caller);
+            let index = policies
+                .callers
+                .iter()
+                .position(|caller| tag_of(caller) == claims.caller);
             Some(index.ok_or(GatewayError::MediaUrlInvalid)?)
         };
         Ok((Principal { policies, index }, Credential::Gateway, Some(claims)))
@@ -177,7 +179,13 @@ fn by_credential(
     if policies.is_pass_through() {
         let token = bearer.ok_or(GatewayError::UnknownCaller)?;
         let credential = Credential::Caller(SecretString::from(token));
-        return Ok((Principal { policies, index: None }, credential));
+        return Ok((
+            Principal {
+                policies,
+                index: None,
+            },
+            credential,
+        ));
     }
     let key = bearer.map(|key| digest::digest(&digest::SHA256, key.as_bytes()));
     let mut found = None;
@@ -187,9 +195,10 @@ fn by_credential(
             Proof::KeySha256(expected) => key
                 .as_ref()
                 .is_some_and(|key| constant_time::verify_slices_are_equal(key.as_ref(), expected).is_ok()),
-            Proof::TlsSan(name) => {
-                connection.client_sans.iter().any(|san| san.eq_ignore_ascii_case(name))
-            }
+            Proof::TlsSan(name) => connection
+                .client_sans
+                .iter()
+                .any(|san| san.eq_ignore_ascii_case(name)),
         };
         if is_it && found.is_none() {
             found = Some(index);

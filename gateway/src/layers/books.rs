@@ -4,11 +4,14 @@
 //! It sits below Enforce, so that only what was permitted is ever booked, and it turns every failure of an exchange into
 //! what the caller may safely do next.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
-use curfew_policies::{Minute, Origin, PhoneNumberId, Pin, StorageMode, Timestamp, TtlMinutes};
+use curfew_policies::{
+    MOST_REGISTRATION_CALLS, Minute, Origin, PhoneNumberId, Pin, Reason, StorageMode, Timestamp, TtlMinutes,
+};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tower::{Layer, Service};
@@ -20,9 +23,9 @@ use crate::body::ResponseBody;
 use crate::call::{Answer, Context, Credential, Destination, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
+use crate::graph::answer;
 use crate::graph::media_host::MediaHosts;
 use crate::graph::media_url::media_url;
-use crate::graph::answer;
 use crate::stores::{Claims, Grant, MediaPins, Registrations, SettingsReadings, UrlGrants, UrlSigner};
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
@@ -104,7 +107,9 @@ where
     type Future = BoxFuture<Result<Answer, GatewayError>>;
 
     fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), GatewayError>> {
-        self.inner.poll_ready(cx).map_err(|error| failed(Purpose::Other, error))
+        self.inner
+            .poll_ready(cx)
+            .map_err(|error| failed(Purpose::Other, error))
     }
 
     fn call(&mut self, permitted: Permitted) -> Self::Future {
@@ -119,7 +124,9 @@ where
             let observed = permitted.observed();
             let mut answer = keeper.keep(permitted).await?;
             if let Some(slug) = observed {
-                answer.headers_mut().insert(CURFEW_OBSERVED, HeaderValue::from_static(slug));
+                answer
+                    .headers_mut()
+                    .insert(CURFEW_OBSERVED, HeaderValue::from_static(slug));
             }
             Ok(answer)
         })
@@ -139,7 +146,7 @@ where
 {
     async fn keep(mut self, permitted: Permitted) -> Result<Answer, GatewayError> {
         if let Destination::MediaHost { claims, .. } = permitted.destination() {
-            let claims = claims.clone();
+            let claims = *claims;
             return download::fetch(&mut self.inner, &self.asker, &self.books, &permitted, &claims).await;
         }
         let context = permitted.context().clone();
@@ -164,7 +171,10 @@ where
             return Err(GatewayError::UnusableAnswer("a redirect"));
         }
         match purpose {
-            Purpose::Upload { number } => self.pin_upload(&context, number, ttl_minutes, started, answer).await,
+            Purpose::Upload { number } => {
+                self.pin_upload(&context, number, ttl_minutes, started, answer)
+                    .await
+            }
             Purpose::ReadMedia { media, number } => {
                 let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
                 if !parts.status.is_success() || answer::error_code(&body).is_some() {
@@ -172,7 +182,9 @@ where
                 }
                 let metadata = answer::media_metadata(&body)
                     .filter(|metadata| metadata.id == media)
-                    .ok_or(GatewayError::UnusableAnswer("its metadata does not say where the media is"))?;
+                    .ok_or(GatewayError::UnusableAnswer(
+                        "its metadata does not say where the media is",
+                    ))?;
                 let url = self.books.give_out_url(&context, media, number, &metadata.url)?;
                 let rewritten = metadata.rewritten(&body, &url);
                 Ok(passed(parts, rewritten))
@@ -212,7 +224,11 @@ where
             }
             Purpose::Send | Purpose::Other => {
                 let (parts, body) = answer.into_parts();
-                Ok(response(parts.status, parts.headers, ResponseBody::Streamed { body }))
+                Ok(response(
+                    parts.status,
+                    parts.headers,
+                    ResponseBody::Streamed { body },
+                ))
             }
         }
     }
@@ -226,12 +242,19 @@ where
         else {
             return Ok(());
         };
-        self.books
+        let calls = self
+            .books
             .registrations
             .note(number, kind)
             .await
-            .map(|_| ())
-            .map_err(|_| GatewayError::StoreUnavailable)
+            .map_err(|_| GatewayError::StoreUnavailable)?;
+        // Two calls may have been judged at once, with one place left.
+        if calls > MOST_REGISTRATION_CALLS {
+            return Err(GatewayError::Denied(Reason::RegistrationLockout {
+                calls: calls - 1,
+            }));
+        }
+        Ok(())
     }
 
     /// Pins an uploaded medium before its id is told: no caller ever knows an id that the gateway does not.
@@ -247,8 +270,9 @@ where
         if !parts.status.is_success() || answer::error_code(&body).is_some() {
             return Ok(passed(parts, body));
         }
-        let media = answer::uploaded_media(&body)
-            .ok_or(GatewayError::UnusableAnswer("it does not name the uploaded media"))?;
+        let media = answer::uploaded_media(&body).ok_or(GatewayError::UnusableAnswer(
+            "it does not name the uploaded media",
+        ))?;
         let storage = context
             .principal
             .policies
@@ -267,11 +291,17 @@ where
             ends,
             origin: Origin::Upload,
         };
-        self.books
+        let in_force = self
+            .books
             .pins
             .record(media, pin)
             .await
             .map_err(|_| GatewayError::StoreUnavailable)?;
+        if in_force.number != number {
+            return Err(GatewayError::UnusableAnswer(
+                "it names a media id of another number",
+            ));
+        }
         if let Ok(expires) = HeaderValue::from_str(&ends.rfc3339()) {
             parts.headers.insert(CURFEW_MEDIA_EXPIRES, expires);
         }
@@ -289,15 +319,21 @@ impl Books {
         upstream_url: &str,
     ) -> Result<String, GatewayError> {
         if self.media_hosts.check(upstream_url).is_none() {
-            return Err(GatewayError::UnusableAnswer("its media URL is on no host of upstream.media"));
+            return Err(GatewayError::UnusableAnswer(
+                "its media URL is on no host of upstream.media",
+            ));
         }
         let principal = &context.principal;
         let token = match &context.credential {
             Credential::Gateway => None,
             Credential::Caller(token) => Some(token.clone()),
         };
-        let name = principal.index.and_then(|index| principal.policies.callers.get(index));
-        let caller = self.signer.caller_tag(name.map_or(b"", |caller| caller.name.as_bytes()));
+        let name = principal
+            .index
+            .and_then(|index| principal.policies.callers.get(index));
+        let caller = self
+            .signer
+            .caller_tag(name.map_or(b"", |caller| caller.name.as_bytes()));
         let unavailable = |_| GatewayError::StoreUnavailable;
         let grant = self
             .grants
@@ -324,7 +360,8 @@ impl Books {
 
 /// What a failed exchange means for the caller. A send whose bytes may have left is never called safe to repeat.
 pub(super) fn failed(purpose: Purpose, error: ExchangeError) -> GatewayError {
-    tracing::warn!(error = &error as &dyn std::error::Error, "exchange with Meta failed");
+    let cause = error.source().map(ToString::to_string);
+    tracing::warn!(%error, cause, "exchange with Meta failed");
     match (error, purpose) {
         (ExchangeError::Unsent(_), _) => GatewayError::Unreachable,
         (ExchangeError::Broken(_), Purpose::Send) => GatewayError::OutcomeUnknown,
@@ -336,7 +373,9 @@ pub(super) fn failed(purpose: Purpose, error: ExchangeError) -> GatewayError {
 async fn whole(answer: MetaAnswer, most: usize) -> Result<(http::response::Parts, Bytes), GatewayError> {
     let (parts, body) = answer.into_parts();
     if parts.headers.contains_key(CONTENT_ENCODING) {
-        return Err(GatewayError::UnusableAnswer("it is encoded, and was not asked to be"));
+        return Err(GatewayError::UnusableAnswer(
+            "it is encoded, and was not asked to be",
+        ));
     }
     let body = collect(body, most).await.map_err(|error| match error {
         CollectError::TooLarge => GatewayError::UnusableAnswer("it is too large"),
@@ -357,17 +396,9 @@ pub(super) fn response(status: StatusCode, from: HeaderMap, body: ResponseBody) 
     let mut answer = Answer::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    let mut passes = false;
     for (name, value) in from {
-        // `None` stands for another value of the name before.
-        let name = match name {
-            Some(name) => {
-                passes = is_passed_on(&name);
-                name
-            }
-            None => continue,
-        };
-        if passes {
+        // `None` stands for one more value of the name before: one is enough of any of these.
+        if let Some(name) = name.filter(is_passed_on) {
             headers.insert(name, value);
         }
     }

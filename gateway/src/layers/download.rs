@@ -91,10 +91,9 @@ where
     M::Future: Send,
 {
     match asker.media(context, claims.media, claims.number).await? {
-        Owned::Theirs(url) => books
-            .media_hosts
-            .check(&url)
-            .ok_or(GatewayError::UnusableAnswer("its media URL is on no host of upstream.media")),
+        Owned::Theirs(url) => books.media_hosts.check(&url).ok_or(GatewayError::UnusableAnswer(
+            "its media URL is on no host of upstream.media",
+        )),
         Owned::No => Err(GatewayError::MediaGone),
     }
 }

@@ -9,8 +9,8 @@ use std::future::{Ready, ready};
 use std::task::{Context as TaskContext, Poll};
 
 use curfew_policies::{
-    Caller, Decision, Enforcement, Facts, Generation, MediaType, Operation, Permit, PhoneNumberId, Question, Reason,
-    Request, SettingsFact, Subject, Upload, decide,
+    Caller, Decision, Enforcement, Facts, Generation, MediaType, Operation, Permit, PhoneNumberId, Question,
+    Reason, Request, SettingsFact, Subject, Upload, decide,
 };
 use futures_util::future::Either;
 use http::{HeaderValue, Method};
@@ -23,7 +23,8 @@ use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::media_host::MediaUrl;
 use crate::graph::multipart::{
-    self, AbortReason, FileTerms, FinalFields, OpenForm, UploadOutcome, UploadVerdict, WholeForm, WireBoundary,
+    self, AbortReason, FileTerms, FinalFields, OpenForm, UploadOutcome, UploadVerdict, WholeForm,
+    WireBoundary,
 };
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
@@ -77,7 +78,11 @@ impl Permitted {
     ///
     /// When no random boundary can be drawn.
     pub fn into_exchange(self) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
-        let Self { permit: _, call, clock } = self;
+        let Self {
+            permit: _,
+            call,
+            clock,
+        } = self;
         let Call {
             context,
             request,
@@ -94,7 +99,9 @@ impl Permitted {
         let (body, content_type, form_end) = match payload {
             Payload::Empty => (Outbound::Empty, None, None),
             Payload::Json(bytes) => {
-                let body = Outbound::Whole { body: Full::new(bytes) };
+                let body = Outbound::Whole {
+                    body: Full::new(bytes),
+                };
                 (body, Some(HeaderValue::from_static("application/json")), None)
             }
             Payload::Form(form) => {
@@ -291,7 +298,12 @@ impl Judging {
             operation: Operation::UploadMedia(Upload {
                 complete: true,
                 ttl_minutes: fields.ttl_minutes.as_deref().map(Cow::Borrowed),
-                declared_type: fields.media_type.as_deref().map(Cow::Borrowed).or(begun.declared_type),
+                declared_type: fields
+                    .media_type
+                    .as_deref()
+                    .map(Cow::Borrowed)
+                    .or(begun.declared_type),
+                use_case: fields.use_case.as_deref().map(Cow::Borrowed),
                 file_bytes: form.file_bytes,
                 ..begun
             }),
@@ -311,9 +323,7 @@ impl Judging {
                     (Some(ttl), ..) => Some(ttl.minutes()),
                     (None, None, _) | (None, _, None) => None,
                     // Monitored: what the caller wrote passes, if it is a number at all.
-                    (None, Some(reason), Some(text)) => {
-                        Some(text.parse().map_err(|_| reason.clone())?)
-                    }
+                    (None, Some(reason), Some(text)) => Some(text.parse().map_err(|_| reason.clone())?),
                 };
                 if let Some(reason) = permit.observed() {
                     self.context.record.observed(reason.slug());

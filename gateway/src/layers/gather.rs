@@ -9,11 +9,12 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use curfew_policies::{
-    Decision, Facts, Generation, MediaFact, MediaId, Message, Minute, NumberPolicy, Operation, Origin, PhoneNumberId, Pin, Request,
-    SettingsFact, StorageMode, Subject, UnknownIds, UnverifiedOperation, Upload, decide,
+    Decision, Facts, Generation, MediaFact, MediaId, Message, Minute, NumberPolicy, Operation, Origin,
+    PhoneNumberId, Pin, Request, SettingsFact, StorageMode, Subject, UnknownIds, UnverifiedOperation, Upload,
+    decide,
 };
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
 use tower::{Layer, Service};
 
@@ -240,7 +241,9 @@ where
                 expect_no_body(&body)?;
                 Ok((operation_without_body(head), Payload::Empty))
             }
-            BodyKind::JsonOrNone if body.is_end_stream() => Ok((operation_without_body(head), Payload::Empty)),
+            BodyKind::JsonOrNone if body.is_end_stream() => {
+                Ok((operation_without_body(head), Payload::Empty))
+            }
             BodyKind::Json | BodyKind::JsonOrNone => {
                 expect_content_type(headers, "application/json")?;
                 let body = self.collect_json(headers, body).await?;
@@ -260,7 +263,12 @@ where
                         .clone()
                         .or_else(|| head.query("type").map(str::to_owned))
                         .map(Cow::Owned),
-                    file_type: form.file().content_type.as_ref().map(|value| Cow::Owned(value.to_string())),
+                    file_type: form
+                        .file()
+                        .content_type
+                        .as_ref()
+                        .map(|value| Cow::Owned(value.to_string())),
+                    use_case: form.fields().use_case.clone().map(Cow::Owned),
                     file_bytes: 0,
                 };
                 Ok((Operation::UploadMedia(upload), Payload::Form(Box::new(form))))
@@ -288,7 +296,11 @@ where
     }
 
     /// What is known of each medium that the request names.
-    async fn media_facts(&self, context: &Context, request: &Request<'_>) -> Result<Vec<MediaFact>, GatewayError> {
+    async fn media_facts(
+        &self,
+        context: &Context,
+        request: &Request<'_>,
+    ) -> Result<Vec<MediaFact>, GatewayError> {
         match &request.operation {
             Operation::SendMessage(message) | Operation::SendMarketing(message) => {
                 let Subject::Number(number) = request.subject else {
@@ -412,8 +424,14 @@ where
             return 0;
         };
         match request.operation {
-            Operation::Register(_) => self.sources.registrations.recent(number, RegistrationCall::Register),
-            Operation::Deregister => self.sources.registrations.recent(number, RegistrationCall::Deregister),
+            Operation::Register(_) => self
+                .sources
+                .registrations
+                .recent(number, RegistrationCall::Register),
+            Operation::Deregister => self
+                .sources
+                .registrations
+                .recent(number, RegistrationCall::Deregister),
             _ => 0,
         }
     }
@@ -478,7 +496,9 @@ pub(crate) fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'s
             let has = |names: &[&str]| top.find(names).is_some();
             Ok(match kind {
                 Kind::ChangeNumber if has(&["webhook_configuration"]) => Operation::RedirectWebhooks,
-                Kind::SubscribeApp if has(&["override_callback_uri", "verify_token"]) => Operation::RedirectWebhooks,
+                Kind::SubscribeApp if has(&["override_callback_uri", "verify_token"]) => {
+                    Operation::RedirectWebhooks
+                }
                 Kind::Call if has(&["recording", "transcription"]) => {
                     Operation::Unverified(UnverifiedOperation::CallRecording)
                 }
@@ -491,7 +511,9 @@ pub(crate) fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'s
 fn checked_top_level(body: &[u8]) -> Result<json::TopLevel<'_>, GatewayError> {
     let top = json::check_object(body)?;
     match top.control_parameter() {
-        Some(key) => Err(GatewayError::ControlMember(curfew_policies::shown(key).into_owned())),
+        Some(key) => Err(GatewayError::ControlMember(
+            curfew_policies::shown(key).into_owned(),
+        )),
         None => Ok(top),
     }
 }
@@ -510,9 +532,9 @@ pub(crate) fn upload_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayEr
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(wrong_content_type(headers, "multipart/form-data"));
     };
-    let is_form = value.to_str().is_ok_and(|value| {
-        curfew_policies::essence(value).eq_ignore_ascii_case("multipart/form-data")
-    });
+    let is_form = value
+        .to_str()
+        .is_ok_and(|value| curfew_policies::essence(value).eq_ignore_ascii_case("multipart/form-data"));
     if !is_form {
         return Err(wrong_content_type(headers, "multipart/form-data"));
     }
@@ -551,7 +573,10 @@ fn wrong_content_type(headers: &HeaderMap, expected: &'static str) -> GatewayErr
     let came = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .map_or_else(|| "none".to_owned(), |value| format!("{:?}", curfew_policies::shown(value)));
+        .map_or_else(
+            || "none".to_owned(),
+            |value| format!("{:?}", curfew_policies::shown(value)),
+        );
     GatewayError::ContentType { expected, came }
 }
 

@@ -92,7 +92,9 @@ where
     fn call(&mut self, exchange: Exchange) -> Self::Future {
         match self.shared.request(exchange) {
             Some(request) => Either::Left(self.inner.call(request)),
-            None => Either::Right(ready(Err(ExchangeError::Unsent("the request cannot be built".into())))),
+            None => Either::Right(ready(Err(ExchangeError::Unsent(
+                "the request cannot be built".into(),
+            )))),
         }
     }
 }

@@ -102,7 +102,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(answer) = ready!(this.inner.poll(cx));
-        let reason = answer.headers().get(CURFEW_REASON).and_then(|value| value.to_str().ok());
+        let reason = answer
+            .headers()
+            .get(CURFEW_REASON)
+            .and_then(|value| value.to_str().ok());
         tracing::info!(
             caller = this.record.caller_name(),
             operation = this.record.operation_name(),
@@ -111,7 +114,8 @@ where
             reason,
             observed = this.record.observed_slug(),
             unverified = this.record.unverified_use(),
-            micros = u64::try_from(this.clock.monotonic().since(*this.started).as_micros()).unwrap_or(u64::MAX),
+            micros =
+                u64::try_from(this.clock.monotonic().since(*this.started).as_micros()).unwrap_or(u64::MAX),
             "request"
         );
         Poll::Ready(Ok(answer))

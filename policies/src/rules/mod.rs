@@ -16,6 +16,8 @@ mod settings;
 mod ttl;
 
 use crate::decision::UnverifiedUse;
+pub use registration::MOST_REGISTRATION_CALLS;
+
 use crate::facts::Facts;
 use crate::operation::{Request, Subject};
 use crate::policy::{Caller, NumberPolicy, PolicySet};
