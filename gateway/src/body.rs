@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
 
 use crate::graph::multipart::{FinalFields, UploadBody, WholeForm};
 use crate::layers::enforce::Refused;
@@ -88,34 +87,23 @@ impl Drop for Inbound {
     }
 }
 
-pin_project! {
-    /// A request body on its way to Meta.
-    #[project = OutboundProjection]
-    pub enum Outbound {
-        /// None.
-        Empty,
-        /// JSON that was judged, byte for byte.
-        Whole {
-            /// The bytes.
-            #[pin] body: Full<Bytes> },
-        /// A form, written anew.
-        Upload {
-            /// The bytes.
-            #[pin] body: UploadBody<Inbound, Judge, Refused> },
-        /// Bytes that nobody judges.
-        Raw {
-            /// The bytes.
-            #[pin] body: Inbound },
-    }
+/// A request body on its way to Meta.
+pub enum Outbound {
+    /// None.
+    Empty,
+    /// JSON that was judged, byte for byte.
+    Whole(Full<Bytes>),
+    /// A form, written anew.
+    Upload(Box<UploadBody<Inbound, Judge, Refused>>),
+    /// Bytes that nobody judges.
+    Raw(Inbound),
 }
 
 impl Outbound {
     /// JSON in one piece.
     #[must_use]
     pub fn json(bytes: Bytes) -> Self {
-        Self::Whole {
-            body: Full::new(bytes),
-        }
+        Self::Whole(Full::new(bytes))
     }
 }
 
@@ -127,59 +115,50 @@ impl Body for Outbound {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project() {
-            OutboundProjection::Empty => Poll::Ready(None),
-            OutboundProjection::Whole { body } => body.poll_frame(cx).map_err(|never| match never {}),
-            OutboundProjection::Upload { body } => body.poll_frame(cx).map_err(Into::into),
-            OutboundProjection::Raw { body } => {
-                // Trailers are the caller's headers by another way.
-                body.poll_frame(cx)
-                    .map(|frame| frame.filter(|frame| !matches!(frame, Ok(frame) if frame.is_trailers())))
-            }
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Upload(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
+            // Trailers are the caller's headers by another way.
+            Self::Raw(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.filter(|frame| !matches!(frame, Ok(frame) if frame.is_trailers()))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Whole { body } => body.is_end_stream(),
-            Self::Upload { body } => body.is_end_stream(),
-            Self::Raw { body } => body.is_end_stream(),
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Upload(body) => body.is_end_stream(),
+            Self::Raw(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Whole { body } => body.size_hint(),
-            Self::Upload { body } => body.size_hint(),
-            Self::Raw { body } => body.size_hint(),
+            Self::Whole(body) => body.size_hint(),
+            Self::Upload(body) => body.size_hint(),
+            Self::Raw(body) => body.size_hint(),
         }
     }
 }
 
-pin_project! {
-    /// A response body on its way to a caller.
-    #[project = ResponseProjection]
-    pub enum ResponseBody {
-        /// In one piece.
-        Whole {
-            /// The bytes.
-            #[pin] body: Full<Bytes> },
-        /// As it comes from Meta.
-        Streamed {
-            /// The bytes.
-            #[pin] body: Incoming },
-    }
+/// A response body on its way to a caller.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// In one piece.
+    Whole(Full<Bytes>),
+    /// As it comes from Meta.
+    Streamed(Incoming),
 }
 
 impl ResponseBody {
     /// A body in one piece.
     #[must_use]
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self::Whole {
-            body: Full::new(bytes.into()),
-        }
+        Self::Whole(Full::new(bytes.into()))
     }
 }
 
@@ -191,23 +170,23 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.project() {
-            ResponseProjection::Whole { body } => body.poll_frame(cx).map_err(|never| match never {}),
-            ResponseProjection::Streamed { body } => body.poll_frame(cx),
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole { body } => body.is_end_stream(),
-            Self::Streamed { body } => body.is_end_stream(),
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole { body } => body.size_hint(),
-            Self::Streamed { body } => body.size_hint(),
+            Self::Whole(body) => body.size_hint(),
+            Self::Streamed(body) => body.size_hint(),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Upstream {
         let (parts, body) = request.into_parts();
         let (mut body, spare) = match body {
             Outbound::Empty => (Outbound::Empty, Some(Bytes::new())),
-            Outbound::Whole { body } => {
+            Outbound::Whole(body) => {
                 let bytes = whole(body);
                 (Outbound::json(bytes.clone()), Some(bytes))
             }

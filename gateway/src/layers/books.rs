@@ -227,7 +227,7 @@ where
                 Ok(response(
                     parts.status,
                     parts.headers,
-                    ResponseBody::Streamed { body },
+                    ResponseBody::Streamed(body),
                 ))
             }
         }

@@ -102,7 +102,7 @@ fn media_answer(answer: MetaAnswer) -> Answer {
     let (parts, body) = answer.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).cloned();
     let disposition = parts.headers.get(header::CONTENT_DISPOSITION).cloned();
-    let mut answer = response(parts.status, HeaderMap::new(), ResponseBody::Streamed { body });
+    let mut answer = response(parts.status, HeaderMap::new(), ResponseBody::Streamed(body));
     let headers = answer.headers_mut();
     let mut put = |name: HeaderName, value: Option<HeaderValue>| {
         if let Some(value) = value {

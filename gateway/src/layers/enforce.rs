@@ -14,7 +14,6 @@ use curfew_policies::{
 };
 use futures_util::future::Either;
 use http::{HeaderValue, Method};
-use http_body_util::Full;
 use tower::{Layer, Service};
 
 use crate::body::{Inbound, Judge, Outbound};
@@ -99,9 +98,7 @@ impl Permitted {
         let (body, content_type, form_end) = match payload {
             Payload::Empty => (Outbound::Empty, None, None),
             Payload::Json(bytes) => {
-                let body = Outbound::Whole {
-                    body: Full::new(bytes),
-                };
+                let body = Outbound::json(bytes);
                 (body, Some(HeaderValue::from_static("application/json")), None)
             }
             Payload::Form(form) => {
@@ -114,7 +111,7 @@ impl Permitted {
                 let (body, content_type, end) = open_upload(*form, judging)?;
                 (body, Some(content_type), Some(end))
             }
-            Payload::Raw(body, content_type) => (Outbound::Raw { body }, content_type, None),
+            Payload::Raw(body, content_type) => (Outbound::Raw(body), content_type, None),
         };
         let exchange = Exchange {
             method,
@@ -363,7 +360,11 @@ fn open_upload(
     };
     let judge: Judge = Box::new(move |form: WholeForm<'_>| judging.judge(form));
     let (body, verdict) = form.into_body(boundary, terms, judge);
-    Ok((Outbound::Upload { body }, content_type, FormEnd { verdict, mime }))
+    Ok((
+        Outbound::Upload(Box::new(body)),
+        content_type,
+        FormEnd { verdict, mime },
+    ))
 }
 
 /// The layer.
