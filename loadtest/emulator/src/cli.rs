@@ -97,3 +97,37 @@ async fn told_to_end() -> Result<(), Error> {
 async fn told_to_end() -> Result<(), Error> {
     Ok(tokio::signal::ctrl_c().await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn arguments_become_options() {
+        let cli = Cli::try_parse_from([
+            "x",
+            "--listen",
+            "127.0.0.1:0",
+            "--minute",
+            "1s",
+            "--limits",
+            "--record",
+            "0",
+        ]);
+        let options = cli.unwrap().args.options().unwrap();
+        assert_eq!(options.minute, Duration::from_secs(1));
+        assert!(options.enforce_limits && options.keep_media);
+        assert_eq!((options.numbers.len(), options.record), (2, 0));
+        assert!(Cli::try_parse_from(["x", "--minute", "0s"]).is_err());
+        let missing = Cli::try_parse_from(["x", "--policies", "/nowhere/policies.toml"]).unwrap();
+        assert!(matches!(missing.args.options(), Err(Error::Io(_))));
+    }
+}

@@ -99,7 +99,8 @@ pub enum Effect {
     },
     /// Done, but the connection is reset once this many bytes of the reply, head included, were written.
     ResetReply {
-        /// Bytes on the wire from the reply's status line on.
+        /// Bytes on the wire from the reply's status line on. A shorter reply passes, and the next one on the
+        /// connection is struck.
         after_bytes: u64,
     },
     /// Done, but the reply's body ends after this many bytes, short of its `Content-Length`, with an orderly close.

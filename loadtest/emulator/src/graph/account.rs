@@ -58,7 +58,7 @@ pub(crate) fn route(shared: &Shared, call: &mut Call, waba: u64, edge: &[&str]) 
     }
 }
 
-const EDGES: [&str; 8] = [
+const EDGES: [&str; 15] = [
     "welcome_message_sequences",
     "assigned_users",
     "activities",
@@ -67,6 +67,13 @@ const EDGES: [&str; 8] = [
     "payment_configurations",
     "default_messaging_customer_base",
     "message_template_previews",
+    "migrate_message_templates",
+    "migrate_flows",
+    "analytics",
+    "conversation_analytics",
+    "pricing_analytics",
+    "template_analytics",
+    "obo_mobility_intent",
 ];
 
 fn node(world: &World, waba: u64) -> Value {

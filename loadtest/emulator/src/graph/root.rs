@@ -124,6 +124,9 @@ pub(crate) fn business(shared: &Shared, call: &Call, edge: &[&str]) -> Answer {
                 .collect();
             Ok(Done::Json(json!({"data": rows})))
         }
+        (_, [name @ ("preverified_numbers" | "add_phone_numbers" | "extendedcredits")]) => {
+            extras::kept_edge(shared, call, &business, name)
+        }
         _ => Err(GraphError::no_object(call.verb.name(), &business)),
     }
 }

@@ -320,14 +320,14 @@ mod tests {
 
     use super::*;
 
-    fn meaning(body: Value) -> Result<Meaning, GraphError> {
+    fn meaning(body: &Value) -> Result<Meaning, GraphError> {
         read(&mut body.as_object().unwrap().clone())
     }
 
     fn message(mut body: Value) -> Outgoing {
         body["messaging_product"] = json!("whatsapp");
         body["to"] = json!("+49 151 1234567");
-        match meaning(body).unwrap() {
+        match meaning(&body).unwrap() {
             Meaning::Message(outgoing) => outgoing,
             Meaning::Receipt => panic!("a receipt"),
         }
@@ -364,11 +364,11 @@ mod tests {
     #[test]
     fn what_is_both_receipt_and_message_is_a_message() {
         let receipt = json!({"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.x"});
-        assert!(matches!(meaning(receipt.clone()), Ok(Meaning::Receipt)));
+        assert!(matches!(meaning(&receipt), Ok(Meaning::Receipt)));
         let mut both = receipt;
         both["to"] = json!("+1");
         both["text"] = json!({"body": "x"});
-        assert!(matches!(meaning(both), Ok(Meaning::Message(_))));
+        assert!(matches!(meaning(&both), Ok(Meaning::Message(_))));
     }
 
     #[test]

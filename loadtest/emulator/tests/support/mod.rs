@@ -1,6 +1,12 @@
 //! A small HTTP client, forms, and a webhook receiver for the tests.
 #![allow(dead_code, unreachable_pub, reason = "every test takes the part it needs")]
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
