@@ -3,7 +3,11 @@
     dead_code,
     unreachable_pub,
     missing_docs,
-    reason = "each test file uses a part of it, and nobody else reads its docs"
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code, of which each file uses a part; a failure here is a failed test"
 )]
 
 pub mod client;
