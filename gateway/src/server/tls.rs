@@ -41,8 +41,8 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 impl TlsFiles {
-    /// Reads the files and builds the server's TLS configuration: TLS 1.2 and 1.3, ALPN `h2` and `http/1.1`,
-    /// cryptography by aws-lc-rs whatever the process default is.
+    /// Reads the files and builds the server's TLS configuration: TLS 1.2 and 1.3, without ALPN, which
+    /// [`serve`](super::serve) sets, cryptography by aws-lc-rs whatever the process default is.
     ///
     /// # Errors
     ///
@@ -70,13 +70,12 @@ impl TlsFiles {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+        let config = builder.with_single_cert(chain, key).map_err(|error| {
             problem(
                 &self.key_file,
                 format!("does not fit {}: {error}", self.cert_file.display()),
             )
         })?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
 }

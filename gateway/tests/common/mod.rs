@@ -2,6 +2,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     missing_docs,
     clippy::expect_used,
     clippy::unwrap_used,
@@ -12,6 +13,7 @@
 
 pub mod client;
 pub mod form;
+pub mod outside;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
