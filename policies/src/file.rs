@@ -82,10 +82,7 @@ fn policy_set(root: &Section<'_>) -> PolicySet {
         ],
         Enforcement::default(),
     );
-    let sections = root.tables("number", number::KEYS);
-    if let Some(sections) = &sections
-        && sections.is_empty()
-    {
+    if root.value("number").is_none_or(|value| value.is_empty_array()) {
         root.add(
             "number",
             "there must be at least one [[number]]; a number that is not declared cannot be used",
@@ -93,8 +90,8 @@ fn policy_set(root: &Section<'_>) -> PolicySet {
     }
     let mut numbers = HashMap::new();
     let mut declared = HashMap::new();
-    for section in sections.iter().flatten() {
-        let (id, policy) = number::read(section, &mut declared);
+    for section in root.tables("number", number::KEYS) {
+        let (id, policy) = number::read(&section, &mut declared);
         if let (Some(id), Some(policy)) = (id, policy) {
             numbers.insert(id, policy);
         }
@@ -103,7 +100,6 @@ fn policy_set(root: &Section<'_>) -> PolicySet {
     let callers = root
         .tables("caller", caller::KEYS)
         .iter()
-        .flatten()
         .filter_map(|section| caller::read(section, &declared, &mut seen))
         .collect();
     PolicySet {

@@ -79,9 +79,12 @@ proptest! {
     }
 
     #[test]
-    fn a_decision_is_the_same_each_time(scene in scenes()) {
-        prop_assert_eq!(scene.decide().err(), scene.clone().decide().err());
-        prop_assert_eq!(scene.explain(), scene.clone().explain());
+    fn a_decision_does_not_turn_on_the_order_of_the_numbers(scene in scenes()) {
+        let mut shuffled = scene.clone();
+        // A map that is built anew has an order of its own.
+        shuffled.policies.numbers = scene.policies.numbers.clone().into_iter().collect();
+        prop_assert_eq!(scene.decide().err(), shuffled.decide().err());
+        prop_assert_eq!(scene.explain(), shuffled.explain());
     }
 
     #[test]
