@@ -53,6 +53,22 @@ impl std::error::Error for Problem {}
 ///
 /// Every problem that the text has, in the order of the lines. Only a text that is not TOML is not looked at further: its
 /// values cannot be told from its mistakes.
+///
+/// ```
+/// let problems = curfew_policies::parse(
+///     r#"
+///     [[number]]
+///     phone_number_id = "106540352242922"
+///     storage = { mode = "no_storage" }
+///     media.ttl_minutes = { max = 30 }
+///     "#,
+/// )
+/// .unwrap_err();
+/// assert_eq!(
+///     problems[0].to_string(),
+///     "line 5, column 33: number[0].media.ttl_minutes.max: must be a whole number from 60 to 43200 (minutes); is 30"
+/// );
+/// ```
 pub fn parse(text: &str) -> Result<PolicySet, Vec<Problem>> {
     let report = Report::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);

@@ -166,7 +166,10 @@ mod tests {
         fn bounds_allow_exactly_what_lies_between(min in 60u64..=43_200, max in 60u64..=43_200, ttl in 60u64..=43_200) {
             let ttl_of = |minutes| TtlMinutes::try_from(minutes).unwrap();
             match TtlBounds::new(ttl_of(min), ttl_of(max), ttl_of(min)) {
-                Ok(bounds) => prop_assert_eq!(bounds.allow(ttl_of(ttl)), min <= ttl && ttl <= max),
+                Ok(bounds) => {
+                    prop_assert_eq!(bounds.allow(ttl_of(ttl)), min <= ttl && ttl <= max);
+                    prop_assert!(bounds.allow(ttl_of(min)) && bounds.allow(ttl_of(max)));
+                }
                 Err(_) => prop_assert!(min > max),
             }
         }

@@ -51,6 +51,59 @@ fn assert_caller_problem(lines: &str, line: usize, key: &str, words: &[&str]) {
 }
 
 #[test]
+fn every_key_of_the_contract_is_read() {
+    let text = r#"
+enforcement = "enforce"
+[[number]]
+phone_number_id = "106540352242922"
+waba_id = "102290129340398"
+storage = { mode = "no_storage" }
+verify_settings_minutes = 15
+allow_deregister = false
+allow_unverified = []
+[number.media]
+ttl_minutes = { min = 60, max = 1440, default = 120 }
+unknown_ids = "verify"
+links = { hosts = ["cdn.bank.example"] }
+cache_minutes = 60
+[number.sends]
+per_second = 80
+burst = 80
+pair = { seconds = 6, burst = 45 }
+when_limited = "wait"
+max_wait_ms = 2000
+[[caller]]
+name = "billing"
+key_sha256 = "0000000000000000000000000000000000000000000000000000000000000001"
+numbers = ["106540352242922"]
+may = ["send", "media"]
+[[caller]]
+name = "setup"
+tls_san = "setup.bank.example"
+numbers = ["106540352242922"]
+may = ["storage"]
+"#;
+    let policies = parse(text).unwrap();
+    let mut expected = crate::rules::testing::number(106_540_352_242_922, crate::StorageMode::NoStorage);
+    expected.waba_id = Some(crate::rules::testing::id(102_290_129_340_398));
+    let number = &policies.numbers[&expected.phone_number_id];
+    assert_eq!(format!("{number:?}"), format!("{expected:?}"));
+    assert_eq!(policies.callers.len(), 2);
+    // Each of these keys is known, and no other: one letter more makes it unknown.
+    for key in text
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(key, _)| key)
+    {
+        let misspelt = text.replacen(&format!("{key} = "), &format!("{key}x = "), 1);
+        let named = problems(&misspelt).into_iter().any(|problem| {
+            problem.key.ends_with(&format!("{key}x")) && problem.message.contains("this key is not known")
+        });
+        assert!(named, "{key}");
+    }
+}
+
+#[test]
 fn tables_of_numbers_are_a_list() {
     let text = "[number]\nphone_number_id = \"1001\"\nstorage = { mode = \"default\" }\n";
     assert_problem(text, 1, "number", &["[[number]]", "a table"]);

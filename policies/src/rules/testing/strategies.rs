@@ -226,6 +226,82 @@ pub(crate) fn registrations() -> impl Strategy<Value = Registration<'static>> {
         })
 }
 
+/// Settings calls that lead to `mode`, but for what chance has changed in them.
+pub(crate) fn settings_near(mode: StorageMode) -> impl Strategy<Value = SettingsChange<'static>> {
+    let keep = prop::bool::weighted(0.8);
+    (
+        settings_changes(),
+        storage_parameters(),
+        [keep, keep, keep, keep, keep],
+    )
+        .prop_map(
+            move |(mut change, random, [keep, keep_status, keep_region, keep_retention, keep_members])| {
+                if !keep {
+                    return change;
+                }
+                let (status, region, retention) = match mode {
+                    StorageMode::Default => ("DEFAULT", None, None),
+                    StorageMode::InCountry(region) => {
+                        ("IN_COUNTRY_STORAGE_ENABLED", Some(region.code()), None)
+                    }
+                    StorageMode::NoStorage => ("NO_STORAGE_ENABLED", None, Some("60")),
+                };
+                let right = |text: Option<&'static str>| text.map(Into::into);
+                change.storage = Some(StorageParameters {
+                    status: if keep_status {
+                        right(Some(status))
+                    } else {
+                        random.status
+                    },
+                    region: if keep_region { right(region) } else { random.region },
+                    retention_minutes: if keep_retention {
+                        right(retention)
+                    } else {
+                        random.retention_minutes
+                    },
+                    unknown_members: if keep_members {
+                        Vec::new()
+                    } else {
+                        vec!["enabled".into()]
+                    },
+                });
+                change.features = change.features.max(1);
+                change
+            },
+        )
+}
+
+/// Registrations that lead to `mode`, but for what chance has changed in them.
+pub(crate) fn registrations_near(mode: StorageMode) -> impl Strategy<Value = Registration<'static>> {
+    let keep = prop::bool::weighted(0.7);
+    (registrations(), [keep, keep, keep]).prop_map(
+        move |(random, [keep_region, keep_retention, keep_members])| {
+            let (region, retention) = match mode {
+                StorageMode::Default => (None, None),
+                StorageMode::InCountry(region) => (Some(region.code()), None),
+                StorageMode::NoStorage => (None, Some("60")),
+            };
+            Registration {
+                region: if keep_region {
+                    region.map(Into::into)
+                } else {
+                    random.region
+                },
+                retention_minutes: if keep_retention {
+                    retention.map(Into::into)
+                } else {
+                    random.retention_minutes
+                },
+                unknown_members: if keep_members {
+                    Vec::new()
+                } else {
+                    vec!["storage".into()]
+                },
+            }
+        },
+    )
+}
+
 pub(crate) fn operations() -> impl Strategy<Value = Operation<'static>> {
     prop_oneof![
         6 => messages().prop_map(Operation::SendMessage),
