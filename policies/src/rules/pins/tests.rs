@@ -76,7 +76,9 @@ proptest! {
         ends in NOW.millis() - 5..NOW.millis() + 5,
         allows_unknown: bool,
     ) {
-        prop_assume!(sender.is_restricted() || owner.is_restricted());
+        if !sender.is_restricted() && !owner.is_restricted() {
+            return Ok(());
+        }
         for origin in [Origin::Upload, Origin::Inbound, Origin::Deleted] {
             let mut scene = send(sender, owner, pinned(1002, ends, origin));
             if allows_unknown && !sender.is_restricted() {
@@ -116,7 +118,9 @@ proptest! {
         monitored: bool,
     ) {
         let MediaFact::Pinned(Pin { number: owner, .. }) = fact else { return Ok(()) };
-        prop_assume!(owner != id(OURS));
+        if owner == id(OURS) {
+            return Ok(());
+        }
         for operation in MEDIA_CALLS {
             for claimed in [None, Some(id(OURS)), Some(owner)] {
                 let answer = |fact| {

@@ -25,7 +25,7 @@ pub(crate) fn modes() -> impl Strategy<Value = StorageMode> {
 }
 
 pub(crate) fn restricted_modes() -> impl Strategy<Value = StorageMode> {
-    modes().prop_filter("restricted", |mode| mode.is_restricted())
+    select(vec![in_country("DE"), in_country("IN"), StorageMode::NoStorage])
 }
 
 pub(crate) fn generations() -> impl Strategy<Value = Generation> {

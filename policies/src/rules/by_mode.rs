@@ -1,4 +1,4 @@
-//! What each storage mode allows, call by call, as the contract's table has it: default, in_country, no_storage.
+//! What each storage mode allows, call by call: one row each, for default, in_country and no_storage.
 
 use crate::message::{MediaObject, Message, MessageKind, StrayLink};
 use crate::operation::{Operation, UnverifiedOperation};
