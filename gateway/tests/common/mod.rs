@@ -1,6 +1,7 @@
 //! The whole gateway in front of the emulator, over real sockets: what every promise is tested on.
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     missing_docs,
     clippy::expect_used,
