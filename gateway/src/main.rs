@@ -1,2 +1,7 @@
 //! The `curfew` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    curfew::cli::main()
+}

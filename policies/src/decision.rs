@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, SettingsFact};
 use crate::operation::{Request, UnverifiedOperation};
 use crate::policy::{Caller, Enforcement, PolicySet};
 use crate::reason::Reason;
-use crate::rules::{Case, RULES, Verdict, guards_a_caller};
+use crate::rules::{ADMISSION_RULES, Case, RULES, Verdict, guards_a_caller};
+use crate::time::Timestamp;
 use crate::ttl::TtlMinutes;
 
 /// What came of a request.
@@ -119,6 +120,29 @@ pub fn decide(
         }
     }
     Decision::Allow(permit)
+}
+
+/// Whether a caller may call at all what a request's head names: the rules on callers and numbers alone.
+///
+/// For before the body is read. It mints nothing: what passes here is still judged by [`decide`].
+///
+/// # Errors
+///
+/// The refusal that [`decide`] would begin with.
+pub fn admit(policies: &PolicySet, caller: Caller<'_>, request: &Request<'_>) -> Result<(), Reason> {
+    let facts = Facts {
+        now: Timestamp::from_millis(0),
+        media: &[],
+        settings: SettingsFact::NotNeeded,
+        recent_registrations: 0,
+    };
+    let case = Case::new(policies, caller, request, &facts);
+    for rule in ADMISSION_RULES {
+        if let Verdict::Refused(reason) = (rule.judge)(&case) {
+            return Err(reason);
+        }
+    }
+    Ok(())
 }
 
 /// Every rule's verdict, in order, for people who want to see why.

@@ -10,6 +10,7 @@ mod host;
 mod id;
 mod message;
 mod operation;
+mod owned;
 mod policy;
 mod reason;
 mod rules;
@@ -19,18 +20,18 @@ mod time;
 mod ttl;
 mod upload;
 
-pub use decision::{Decision, Permit, UnverifiedUse, decide, explain};
+pub use decision::{Decision, Permit, UnverifiedUse, admit, decide, explain};
 pub use facts::{Facts, MediaFact, Origin, Pin, SettingsFact};
 pub use file::{Problem, parse};
 pub use id::{IdError, MediaId, NodeId, PhoneNumberId, WabaId};
 pub use message::{IdValue, MediaObject, Message, MessageKind, StrayLink};
-pub use operation::{Operation, OperationClass, Request, Subject, UnverifiedOperation, shown};
+pub use operation::{Operation, OperationClass, Question, Request, Subject, UnverifiedOperation, shown};
 pub use policy::{
     AllowUnverified, Caller, CallerPolicy, Credential, Enforcement, Links, MediaPolicy, NumberPolicy,
     PairLimit, PolicySet, SendsPolicy, UnknownIds, WhenLimited,
 };
 pub use reason::Reason;
-pub use rules::Verdict;
+pub use rules::{MOST_REGISTRATION_CALLS, Verdict};
 pub use settings::{Generation, Registration, SettingsChange, StorageParameters};
 pub use storage::{ObservedStorage, Region, StorageMode, UnknownRegion};
 pub use time::{Minute, Timestamp};

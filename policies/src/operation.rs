@@ -99,6 +99,15 @@ impl UnverifiedOperation {
     }
 }
 
+/// What the gateway asks Meta on its own account, to learn facts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Question {
+    /// `GET /{phone_number_id}/settings`: which storage mode is really on?
+    Settings,
+    /// `GET /{media_id}?phone_number_id=…`: is this medium that number's?
+    Media(MediaId),
+}
+
 /// What is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Operation<'a> {
@@ -126,6 +135,8 @@ pub enum Operation<'a> {
     RequestCode,
     /// `POST /{phone_number_id}/verify_code`.
     VerifyCode,
+    /// A question of the gateway's own, which no caller can ask.
+    Ask(Question),
     /// A call whose treatment under a storage mode is not documented.
     Unverified(UnverifiedOperation),
     /// A call that would send inbound content elsewhere: webhook overrides, subscriptions with a callback.
@@ -153,6 +164,8 @@ impl Operation<'_> {
             Self::Deregister => "deregister",
             Self::RequestCode => "request_code",
             Self::VerifyCode => "verify_code",
+            Self::Ask(Question::Settings) => "ask_settings",
+            Self::Ask(Question::Media(_)) => "ask_media",
             Self::Unverified(operation) => operation.name(),
             Self::RedirectWebhooks => "redirect_webhooks",
             Self::Read(name) | Self::Manage(name) => name,
@@ -175,7 +188,7 @@ impl Operation<'_> {
             | Self::Deregister
             | Self::RequestCode
             | Self::VerifyCode => OperationClass::Storage,
-            Self::Read(_) => OperationClass::Read,
+            Self::Ask(_) | Self::Read(_) => OperationClass::Read,
             Self::Unverified(_) | Self::RedirectWebhooks | Self::Manage(_) => OperationClass::Manage,
         }
     }
@@ -196,6 +209,7 @@ impl Operation<'_> {
             | Self::Deregister
             | Self::RequestCode
             | Self::VerifyCode
+            | Self::Ask(_)
             | Self::RedirectWebhooks
             | Self::Read(_)
             | Self::Manage(_) => false,

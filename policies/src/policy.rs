@@ -182,6 +182,8 @@ pub enum Caller<'a> {
     PassThrough,
     /// A declared service.
     Known(&'a CallerPolicy),
+    /// The gateway itself, which may ask its questions and nothing else.
+    Gateway,
 }
 
 impl Caller<'_> {
@@ -189,7 +191,7 @@ impl Caller<'_> {
     #[must_use]
     pub fn may_use(self, number: PhoneNumberId) -> bool {
         match self {
-            Self::PassThrough => true,
+            Self::PassThrough | Self::Gateway => true,
             Self::Known(caller) => caller.may_use(number),
         }
     }
@@ -198,7 +200,7 @@ impl Caller<'_> {
     #[must_use]
     pub fn may_use_any(self, policies: &PolicySet) -> bool {
         match self {
-            Self::PassThrough => !policies.numbers.is_empty(),
+            Self::PassThrough | Self::Gateway => !policies.numbers.is_empty(),
             Self::Known(caller) => caller.numbers.iter().any(|id| policies.numbers.contains_key(id)),
         }
     }

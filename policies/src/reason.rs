@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{MediaId, PhoneNumberId};
+use crate::id::{MediaId, PhoneNumberId, WabaId};
 use crate::operation::{OperationClass, UnverifiedOperation};
 use crate::storage::{ObservedStorage, StorageMode};
 use crate::time::Timestamp;
@@ -16,6 +16,8 @@ use crate::ttl::TtlBounds;
 pub enum Reason {
     /// The path names a number that no policy is declared for.
     NumberNotInPolicy(PhoneNumberId),
+    /// The path names an account that no number of the policy belongs to.
+    AccountNotInPolicy(WabaId),
     /// The caller may not use this number.
     NumberNotAllowed(PhoneNumberId),
     /// The call concerns no number that the caller may use.
@@ -165,7 +167,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every slug, for documentation and for tests that none is forgotten.
-    pub const SLUGS: [&'static str; 26] = [
+    pub const SLUGS: [&'static str; 27] = [
         "number_not_in_policy",
         "number_not_allowed",
         "nothing_allowed",
@@ -192,6 +194,7 @@ impl Reason {
         "media_type_not_taken",
         "media_types_disagree",
         "file_too_large",
+        "account_not_in_policy",
     ];
 
     /// The stable name: the value of `Curfew-Reason`, and a label of logs, metrics and spans.
@@ -199,6 +202,7 @@ impl Reason {
     pub const fn slug(&self) -> &'static str {
         match self {
             Self::NumberNotInPolicy(_) => "number_not_in_policy",
+            Self::AccountNotInPolicy(_) => "account_not_in_policy",
             Self::NumberNotAllowed(_) => "number_not_allowed",
             Self::NothingAllowed => "nothing_allowed",
             Self::OperationNotAllowed { .. } => "operation_not_allowed",
@@ -234,6 +238,7 @@ impl Reason {
         !matches!(
             self,
             Self::NumberNotInPolicy(_)
+                | Self::AccountNotInPolicy(_)
                 | Self::NumberNotAllowed(_)
                 | Self::NothingAllowed
                 | Self::OperationNotAllowed { .. }
@@ -244,6 +249,10 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AccountNotInPolicy(waba) => write!(
+                f,
+                "account {waba} is not in the policy; declare it as the waba_id of one of its numbers"
+            ),
             Self::NumberNotInPolicy(number) => {
                 write!(f, "phone number {number} is not in the policy; add a [[number]] for it")
             }

@@ -15,6 +15,8 @@ pub struct Upload<'a> {
     pub declared_type: Option<Cow<'a, str>>,
     /// The `Content-Type` of the file's part, as written.
     pub file_type: Option<Cow<'a, str>>,
+    /// `use_case`, as written: the medium is for something else than messages (Cloud API, "Call settings").
+    pub use_case: Option<Cow<'a, str>>,
     /// How many bytes of the file have come.
     pub file_bytes: u64,
 }

@@ -137,6 +137,7 @@ fn one_of_each() -> Vec<(Reason, Vec<&'static str>)> {
             },
             vec!["image/png", "5242880"],
         ),
+        (Reason::AccountNotInPolicy(id(5001)), vec!["5001", "waba_id"]),
     ]
 }
 
@@ -169,6 +170,7 @@ fn place(reason: &Reason) -> usize {
         Reason::MediaTypeNotTaken { .. } => 23,
         Reason::MediaTypesDisagree { .. } => 24,
         Reason::FileTooLarge { .. } => 25,
+        Reason::AccountNotInPolicy(_) => 26,
     }
 }
 
@@ -259,7 +261,8 @@ fn only_who_may_call_is_beyond_monitoring() {
             "number_not_in_policy",
             "number_not_allowed",
             "nothing_allowed",
-            "operation_not_allowed"
+            "operation_not_allowed",
+            "account_not_in_policy"
         ]
     );
 }

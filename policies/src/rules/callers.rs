@@ -1,16 +1,26 @@
-//! A caller may use its own numbers, for what it is allowed to do.
+//! A caller may use its own numbers, for what it is allowed to do; the gateway itself may only ask.
 
 use super::{Case, Verdict};
-use crate::operation::Subject;
+use crate::operation::{Operation, Subject};
 use crate::policy::Caller;
 use crate::reason::Reason;
 
 pub(super) fn judge(case: &Case<'_>) -> Verdict {
+    let operation = &case.request.operation;
+    let refused = || {
+        Verdict::Refused(Reason::OperationNotAllowed {
+            operation: operation.name(),
+            class: operation.class(),
+        })
+    };
+    let asks = matches!(operation, Operation::Ask(_));
     let caller = match case.caller {
-        Caller::Known(caller) => caller,
+        Caller::Gateway => return if asks { Verdict::Passed } else { refused() },
+        _ if asks => return refused(),
         Caller::PassThrough if case.policies.is_pass_through() => return Verdict::NotConcerned,
         // Callers are declared, and this is none of them.
         Caller::PassThrough => return Verdict::Refused(Reason::NothingAllowed),
+        Caller::Known(caller) => caller,
     };
     match case.request.subject {
         Subject::Number(number) if !caller.may_use(number) => {

@@ -16,6 +16,8 @@ mod settings;
 mod ttl;
 
 use crate::decision::UnverifiedUse;
+pub use registration::MOST_REGISTRATION_CALLS;
+
 use crate::facts::Facts;
 use crate::operation::{Request, Subject};
 use crate::policy::{Caller, NumberPolicy, PolicySet};
@@ -87,6 +89,18 @@ pub(crate) struct Rule {
     /// What it thinks of a case.
     pub(crate) judge: fn(&Case<'_>) -> Verdict,
 }
+
+/// The rules that need nothing but a request's head.
+pub(crate) const ADMISSION_RULES: &[Rule] = &[
+    Rule {
+        name: "callers",
+        judge: callers::judge,
+    },
+    Rule {
+        name: "numbers",
+        judge: numbers::judge,
+    },
+];
 
 /// Every rule. Who may call comes first, so that nobody learns anything about a number that is not theirs; then what
 /// may be called at all; then the rules in the order of the refusals that callers are promised.

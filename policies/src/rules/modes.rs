@@ -11,6 +11,14 @@ pub(super) fn judge(case: &Case<'_>) -> Verdict {
         Operation::RedirectWebhooks => return Verdict::Refused(Reason::WebhookRedirect),
         Operation::SendMarketing(_) => UnverifiedOperation::MarketingMessages,
         Operation::Unverified(operation) => *operation,
+        // Announcements of the calling feature: how long they rest at Meta is not documented, and no `ttl_minutes` bounds it.
+        Operation::UploadMedia(upload) if upload.use_case.is_some() && case.mode().is_restricted() => {
+            return Verdict::Refused(Reason::ForbiddenByMode {
+                operation: "upload_media with use_case",
+                mode: case.mode(),
+                allow: None,
+            });
+        }
         Operation::SendMessage(_)
         | Operation::MarkRead
         | Operation::UploadMedia(_)
@@ -22,6 +30,7 @@ pub(super) fn judge(case: &Case<'_>) -> Verdict {
         | Operation::Deregister
         | Operation::RequestCode
         | Operation::VerifyCode
+        | Operation::Ask(_)
         | Operation::Read(_)
         | Operation::Manage(_) => return Verdict::NotConcerned,
     };

@@ -1,4 +1,4 @@
-//! A call may only be about numbers that the policy declares.
+//! A call may only be about numbers, and accounts of numbers, that the policy declares.
 
 use super::{Case, Verdict};
 use crate::operation::{Operation, Subject};
@@ -18,7 +18,8 @@ pub(super) fn judge(case: &Case<'_>) -> Verdict {
         // A number in the query of a media call is only a claim: if it is none of ours, the medium is simply unknown, and
         // the pin rule says so in the words that it has for every unknown medium.
         Subject::Media { .. } => return Verdict::NotConcerned,
-        Subject::Account(waba) => case.policies.knows_account(waba),
+        Subject::Account(waba) if case.policies.knows_account(waba) => true,
+        Subject::Account(waba) => return Verdict::Refused(Reason::AccountNotInPolicy(waba)),
         // Judged by the strictest of the caller's numbers, so there must be one.
         Subject::Other => case.caller.may_use_any(case.policies),
     };
@@ -44,6 +45,7 @@ const fn needs_a_number(operation: &Operation<'_>) -> bool {
         Operation::ReadMedia(_)
         | Operation::DownloadMedia(_)
         | Operation::DeleteMedia(_)
+        | Operation::Ask(_)
         | Operation::Unverified(_)
         | Operation::RedirectWebhooks
         | Operation::Read(_)
@@ -97,7 +99,7 @@ mod tests {
         scene.request.subject = Subject::Account(id(5001));
         assert_eq!(scene.outcome(), "pass");
         scene.request.subject = Subject::Account(id(5002));
-        assert_eq!(scene.outcome(), "nothing_allowed");
+        assert_eq!(scene.outcome(), "account_not_in_policy");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::storage::StorageMode;
 
 /// How many register, or deregister, calls Meta takes for one number in a moving 72 hours; the next one locks the number out
 /// for 72 hours (Cloud API, "Registration", error 133016).
-const CALLS_IN_72_HOURS: u32 = 10;
+pub const MOST_REGISTRATION_CALLS: u32 = 10;
 
 pub(super) fn judge(case: &Case<'_>) -> Verdict {
     let refusal = match &case.request.operation {
@@ -29,7 +29,7 @@ pub(super) fn judge(case: &Case<'_>) -> Verdict {
         _ => return Verdict::NotConcerned,
     };
     let calls = case.facts.recent_registrations;
-    let locks_out = (calls >= CALLS_IN_72_HOURS).then_some(Reason::RegistrationLockout { calls });
+    let locks_out = (calls >= MOST_REGISTRATION_CALLS).then_some(Reason::RegistrationLockout { calls });
     refusal.or(locks_out).map_or(Verdict::Passed, Verdict::Refused)
 }
 

@@ -1,0 +1,270 @@
+//! What a request becomes on its way in. The order of the stack is also a type:
+//! [`Seen`] → [`Identified`] → [`Classified`] → [`Call`] → `Permitted` → `Exchange`.
+//!
+//! Facts travel in these types, never in `http::Extensions`: a layer that needs one cannot be put above the layer that
+//! finds it out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use curfew_policies::{
+    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SettingsFact, UnverifiedOperation,
+};
+use http::{HeaderValue, Method};
+use hyper::body::Incoming;
+use secrecy::SecretString;
+
+use crate::body::{Inbound, ResponseBody};
+use crate::graph::classify::Head;
+use crate::graph::multipart::OpenForm;
+use crate::record::Record;
+use crate::stores::{Claims, RegistrationCall};
+
+/// A request as it came, with a record of its own.
+#[derive(Debug)]
+pub struct Seen {
+    /// The request.
+    pub request: http::Request<Incoming>,
+    /// Its record.
+    pub record: Arc<Record>,
+    /// What is known of its connection.
+    pub connection: Arc<crate::server::ConnInfo>,
+}
+
+/// Who asks, under which policies.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The policies in force when the request came: a reload does not change a request half-way.
+    pub policies: Arc<PolicySet>,
+    /// Which of the policies' callers; `None` = pass-through.
+    pub index: Option<usize>,
+}
+
+impl Principal {
+    /// The caller, as the rules see it.
+    #[must_use]
+    pub fn caller(&self) -> Caller<'_> {
+        match self.index {
+            None => Caller::PassThrough,
+            // An index that no longer fits is nobody; the gateway itself may do nothing that a caller can ask for.
+            Some(index) => self
+                .policies
+                .callers
+                .get(index)
+                .map_or(Caller::Gateway, Caller::Known),
+        }
+    }
+
+    /// The one number that it may use, if there is only one: then a call that names none can only mean that one.
+    #[must_use]
+    pub fn only_number(&self) -> Option<PhoneNumberId> {
+        let caller = self.caller();
+        let mut numbers = self
+            .policies
+            .numbers
+            .keys()
+            .filter(|number| caller.may_use(**number));
+        match (numbers.next(), numbers.next()) {
+            (Some(only), None) => Some(*only),
+            _ => None,
+        }
+    }
+}
+
+/// Whose token goes to Meta.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// The gateway's own.
+    Gateway,
+    /// The caller's (pass-through), without its scheme.
+    Caller(SecretString),
+}
+
+/// A request whose caller is known.
+#[derive(Debug)]
+pub struct Identified {
+    /// The request.
+    pub request: http::Request<Inbound>,
+    /// Its record.
+    pub record: Arc<Record>,
+    /// Who asks.
+    pub principal: Principal,
+    /// Whose token goes to Meta.
+    pub credential: Credential,
+    /// How the caller reached the gateway, for rewritten URLs: `scheme://authority`.
+    pub origin: Arc<str>,
+    /// The claims of a media URL, for requests that are identified by one.
+    pub media_url: Option<Claims>,
+}
+
+/// What a known request is for.
+#[derive(Debug)]
+pub enum Target {
+    /// A call of the Graph API.
+    Graph(Head),
+    /// A download by one of the gateway's own URLs.
+    Download(Claims),
+}
+
+/// A request whose operation is known.
+#[derive(Debug)]
+pub struct Classified {
+    /// The request; its path and query are not looked at again.
+    pub request: http::Request<Inbound>,
+    /// What the rest of the stack needs to know of it.
+    pub context: Context,
+    /// What it is for.
+    pub target: Target,
+}
+
+/// What the answer's layers need to know of a request, whatever it is.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Its record.
+    pub record: Arc<Record>,
+    /// Who asks.
+    pub principal: Principal,
+    /// Whose token goes to Meta.
+    pub credential: Credential,
+    /// How the caller reached the gateway.
+    pub origin: Arc<str>,
+}
+
+/// A request with everything that a decision needs.
+#[derive(Debug)]
+pub struct Call {
+    /// Context.
+    pub context: Context,
+    /// What it asks for, as policy sees it.
+    pub request: curfew_policies::Request<'static>,
+    /// What is known of the media that it names.
+    pub media: Vec<MediaFact>,
+    /// What is known of the number's settings.
+    pub settings: SettingsFact,
+    /// How many such calls the number had in 72 hours.
+    pub recent_registrations: u32,
+    /// Where it would go.
+    pub destination: Destination,
+    /// What it would carry.
+    pub payload: Payload,
+    /// The caller's `Accept`.
+    pub accept: Option<HeaderValue>,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// To the Graph API, by method and a target that was built from parsed values.
+    Graph {
+        /// The method.
+        method: Method,
+        /// Path and query.
+        target: String,
+    },
+    /// To the media host, under a URL that Meta gave out.
+    MediaHost {
+        /// The claims of the gateway's URL.
+        claims: Claims,
+        /// GET or HEAD.
+        method: Method,
+    },
+}
+
+/// What a request carries.
+pub enum Payload {
+    /// Nothing.
+    Empty,
+    /// A JSON document, judged, byte for byte.
+    Json(Bytes),
+    /// An upload's form, read up to its file.
+    Form(Box<OpenForm<Inbound>>),
+    /// Bytes that nobody judges, with their own content type.
+    Raw(Inbound, Option<HeaderValue>),
+}
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Json(_) => "Json(…)",
+            Self::Form(_) => "Form(…)",
+            Self::Raw(..) => "Raw(…)",
+        })
+    }
+}
+
+/// What an answer of Meta's means for the gateway's books.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// A send: if its outcome is not known, it must not be tried again.
+    Send,
+    /// An upload by this number.
+    Upload {
+        /// The number.
+        number: PhoneNumberId,
+    },
+    /// A medium's metadata.
+    ReadMedia {
+        /// The medium.
+        media: MediaId,
+        /// Its number.
+        number: PhoneNumberId,
+    },
+    /// A medium's deletion.
+    DeleteMedia {
+        /// The medium.
+        media: MediaId,
+    },
+    /// A call that can change a number's storage.
+    ChangeStorage {
+        /// The number.
+        number: PhoneNumberId,
+        /// Whether Meta counts it towards a lock-out, and as what.
+        registration: Option<RegistrationCall>,
+    },
+    /// A read, whose answer may hold links to further pages.
+    Read,
+    /// Anything else.
+    Other,
+}
+
+impl Purpose {
+    /// What an operation's answer means.
+    #[must_use]
+    pub fn of(operation: &Operation<'_>, number: Option<PhoneNumberId>, media: &[MediaFact]) -> Self {
+        let owner = media.first().and_then(|fact| match fact {
+            MediaFact::Pinned(pin) => Some(pin.number),
+            MediaFact::Unknown | MediaFact::Denied => None,
+        });
+        match (operation, number) {
+            (Operation::SendMessage(_) | Operation::SendMarketing(_), _) => Self::Send,
+            (Operation::Unverified(UnverifiedOperation::MessagesEncrypted), _) => Self::Send,
+            (Operation::UploadMedia(_), Some(number)) => Self::Upload { number },
+            (Operation::ReadMedia(media), _) => match owner {
+                Some(number) => Self::ReadMedia {
+                    media: *media,
+                    number,
+                },
+                None => Self::Other,
+            },
+            (Operation::DeleteMedia(media), _) => Self::DeleteMedia { media: *media },
+            (Operation::ChangeSettings(_), Some(number)) => Self::ChangeStorage {
+                number,
+                registration: None,
+            },
+            (Operation::Register(_), Some(number)) => Self::ChangeStorage {
+                number,
+                registration: Some(RegistrationCall::Register),
+            },
+            (Operation::Deregister, Some(number)) => Self::ChangeStorage {
+                number,
+                registration: Some(RegistrationCall::Deregister),
+            },
+            (Operation::Read(_), _) => Self::Read,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// An answer on its way to the caller.
+pub type Answer = http::Response<ResponseBody>;

@@ -1,0 +1,356 @@
+//! `curfew explain`: what the policies make of a recorded request, rule by rule, without sending anything.
+
+use std::borrow::Cow;
+use std::io::{self, Read as _, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use curfew_policies::{
+    Caller, Facts, MediaFact, MediaId, NumberPolicy, ObservedStorage, Operation, Origin, PhoneNumberId, Pin,
+    PolicySet, Request, SettingsFact, StorageMode, Subject, Upload, Verdict, explain,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::{Failure, complain};
+use crate::clock::Clock;
+use crate::error::GatewayError;
+use crate::graph::classify::{Head, classify};
+use crate::graph::multipart::parse_whole;
+use crate::graph::routes::BodyKind;
+use crate::layers::gather::{
+    expect_content_type, operation_of_json, operation_without_body, upload_boundary,
+};
+use crate::server::check_target;
+
+/// Show what the policies make of a recorded request, without sending it.
+///
+/// Prints the operation that the request is, each rule's verdict and the decision. Exits with 0 if the request would be
+/// allowed, with 1 if not.
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// The policies.
+    #[arg(long, value_name = "FILE")]
+    policies: PathBuf,
+    /// On whose behalf, by the caller's name; needed when the policies declare callers.
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
+    /// What the number's settings at Meta say.
+    #[arg(long, value_enum, default_value_t = Settings::AsDeclared)]
+    settings: Settings,
+    /// A medium that is pinned to a number and alive, as MEDIA=NUMBER; may be repeated. Others are unknown.
+    #[arg(long, value_name = "MEDIA=NUMBER", value_parser = parse_pin)]
+    media: Vec<(MediaId, PhoneNumberId)>,
+    /// The request as HTTP/1.1 text: request line, headers, an empty line, body. `-` reads standard input.
+    request: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Settings {
+    /// What the policies declare.
+    AsDeclared,
+    /// Default storage.
+    Default,
+    /// They cannot be read.
+    Unread,
+}
+
+fn parse_pin(text: &str) -> Result<(MediaId, PhoneNumberId), String> {
+    let (media, number) = text.split_once('=').ok_or("must be MEDIA=NUMBER")?;
+    let media = media.parse().map_err(|error| format!("MEDIA {error}"))?;
+    let number = number.parse().map_err(|error| format!("NUMBER {error}"))?;
+    Ok((media, number))
+}
+
+/// Runs `curfew explain`: 0 if the request would be allowed, 1 if not, or if it cannot be read.
+#[must_use]
+pub fn run(args: &Explain) -> ExitCode {
+    match explained(args, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            complain(failure.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn explained(args: &Explain, out: &mut impl Write) -> Result<bool, Failure> {
+    let text = std::fs::read_to_string(&args.policies)
+        .map_err(|error| format!("{}: {error}", args.policies.display()))?;
+    let policies = curfew_policies::parse(&text).map_err(|problems| {
+        let first = problems.first();
+        let first =
+            first.map(|problem| format!("line {}: {}: {}", problem.line, problem.key, problem.message));
+        format!(
+            "{}: {}; `curfew check` shows all",
+            args.policies.display(),
+            first.unwrap_or_default()
+        )
+    })?;
+    let caller = caller(args, &policies)?;
+    let recorded = Recorded::read(args)?;
+    writeln!(out, "request    {} {}", recorded.method, recorded.target)?;
+    let request = match recorded.request(&policies) {
+        Ok(request) => request,
+        Err(error) => {
+            writeln!(
+                out,
+                "decision   refused before any rule: {}: {error}",
+                error.slug()
+            )?;
+            return Ok(false);
+        }
+    };
+    write_request(&request, &policies, out)?;
+    let media = media_facts(args, &request);
+    let facts = Facts {
+        now: Clock::system().now(),
+        media: &media,
+        settings: settings_fact(args, &request, &policies),
+        recent_registrations: 0,
+    };
+    let verdicts = explain(&policies, caller, &request, &facts);
+    let mut refusal = None;
+    for (rule, verdict) in verdicts {
+        let told = match &verdict {
+            Verdict::NotConcerned => "-".to_owned(),
+            Verdict::Passed => "passed".to_owned(),
+            Verdict::PassedWithTtl(ttl) => format!("passed, ttl_minutes {ttl}"),
+            Verdict::PassedUnverified(used) => format!("passed by allow_unverified: {used}"),
+            Verdict::Refused(reason) => format!("REFUSED {}: {reason}", reason.slug()),
+        };
+        writeln!(out, "  {rule:<16} {told}")?;
+        if let Verdict::Refused(reason) = verdict {
+            refusal.get_or_insert(reason);
+        }
+    }
+    match refusal {
+        None => {
+            writeln!(out, "decision   allowed")?;
+            Ok(true)
+        }
+        Some(reason) => {
+            let response = GatewayError::Denied(reason.clone()).to_response();
+            writeln!(
+                out,
+                "decision   refused: HTTP {}, {}",
+                response.status().as_u16(),
+                reason.slug()
+            )?;
+            Ok(false)
+        }
+    }
+}
+
+fn caller<'a>(args: &Explain, policies: &'a PolicySet) -> Result<Caller<'a>, Failure> {
+    let names = || {
+        policies
+            .callers
+            .iter()
+            .map(|caller| caller.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match &args.caller {
+        None if policies.is_pass_through() => Ok(Caller::PassThrough),
+        None => Err(format!("--caller is needed: the policies declare {}", names()).into()),
+        Some(name) => policies
+            .callers
+            .iter()
+            .find(|caller| caller.name == *name)
+            .map(Caller::Known)
+            .ok_or_else(|| format!("no caller is named {name:?}; the policies declare {}", names()).into()),
+    }
+}
+
+/// A recorded request, taken apart. It was recorded, not received: lines may end in LF, and a length is not checked.
+struct Recorded {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Recorded {
+    fn read(args: &Explain) -> Result<Self, Failure> {
+        let mut bytes = Vec::new();
+        if args.request.as_os_str() == "-" {
+            io::stdin().lock().read_to_end(&mut bytes)?;
+        } else {
+            bytes = std::fs::read(&args.request)
+                .map_err(|error| format!("{}: {error}", args.request.display()))?;
+        }
+        Self::parse(&bytes).ok_or_else(|| {
+            "the request must be HTTP/1.1 text: METHOD TARGET HTTP/1.1, headers, an empty line, body".into()
+        })
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (head, body) = split_head(bytes);
+        let head = std::str::from_utf8(head).ok()?;
+        let mut lines = head.lines();
+        let mut words = lines.next()?.split(' ');
+        let method = words.next()?.parse().ok()?;
+        let target = words.next()?.to_owned();
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let (name, value) = line.split_once(':')?;
+            headers.append(
+                name.parse::<HeaderName>().ok()?,
+                HeaderValue::from_str(value.trim()).ok()?,
+            );
+        }
+        Some(Self {
+            method,
+            target,
+            headers,
+            body: body.to_vec(),
+        })
+    }
+
+    fn request(&self, policies: &PolicySet) -> Result<Request<'static>, GatewayError> {
+        check_target(&self.target).map_err(GatewayError::FrontDoor)?;
+        let (path, query) = self
+            .target
+            .split_once('?')
+            .map_or((self.target.as_str(), None), |(p, q)| (p, Some(q)));
+        let head = classify(policies, &self.method, path, query)?;
+        Ok(Request {
+            subject: head.subject,
+            generation: head.generation(),
+            operation: self.operation(&head)?,
+        })
+    }
+
+    fn operation(&self, head: &Head) -> Result<Operation<'static>, GatewayError> {
+        match head.route.body {
+            BodyKind::None if !self.body.is_empty() => Err(GatewayError::UnexpectedBody),
+            BodyKind::None | BodyKind::Raw => Ok(operation_without_body(head)),
+            BodyKind::JsonOrNone if self.body.is_empty() => Ok(operation_without_body(head)),
+            BodyKind::Json | BodyKind::JsonOrNone => {
+                expect_content_type(&self.headers, "application/json")?;
+                operation_of_json(head, &self.body)
+            }
+            BodyKind::MediaForm => self.upload(head).map(Operation::UploadMedia),
+        }
+    }
+
+    fn upload(&self, head: &Head) -> Result<Upload<'static>, GatewayError> {
+        let boundary = upload_boundary(&self.headers)?;
+        let mut upload = Upload {
+            complete: true,
+            declared_type: head.query("type").map(|value| Cow::Owned(value.to_owned())),
+            ..Upload::default()
+        };
+        for part in parse_whole(&boundary, &self.body, &[])? {
+            let text = || Some(Cow::Owned(String::from_utf8_lossy(&part.content).into_owned()));
+            match part.head.name.as_str() {
+                "file" => {
+                    upload.file_bytes = u64::try_from(part.content.len()).unwrap_or(u64::MAX);
+                    upload.file_type = part
+                        .head
+                        .content_type
+                        .as_ref()
+                        .map(|value| Cow::Owned(value.to_string()));
+                }
+                "ttl_minutes" => upload.ttl_minutes = text(),
+                "type" => upload.declared_type = text(),
+                "use_case" => upload.use_case = text(),
+                _ => {}
+            }
+        }
+        Ok(upload)
+    }
+}
+
+fn split_head(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let crlf = memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| (at, 4));
+    let lf = memchr::memmem::find(bytes, b"\n\n").map(|at| (at, 2));
+    let first = match (crlf, lf) {
+        (Some(crlf), Some(lf)) => Some(crlf.min(lf)),
+        (found, None) | (None, found) => found,
+    };
+    match first {
+        Some((at, length)) => (
+            bytes.get(..at).unwrap_or_default(),
+            bytes.get(at + length..).unwrap_or_default(),
+        ),
+        None => (bytes, &[]),
+    }
+}
+
+fn number<'a>(request: &Request<'_>, policies: &'a PolicySet) -> Option<&'a NumberPolicy> {
+    match request.subject {
+        Subject::Number(number) | Subject::Media { number: Some(number) } => policies.numbers.get(&number),
+        Subject::Media { number: None } | Subject::Account(_) | Subject::Other => None,
+    }
+}
+
+fn write_request(request: &Request<'_>, policies: &PolicySet, out: &mut impl Write) -> io::Result<()> {
+    let operation = &request.operation;
+    writeln!(
+        out,
+        "operation  {} (class {})",
+        operation.name(),
+        operation.class()
+    )?;
+    match (request.subject, number(request, policies)) {
+        (_, Some(number)) => writeln!(out, "number     {} {}", number.phone_number_id, number.storage),
+        (Subject::Number(number), None) => writeln!(out, "number     {number} (not in the policy)"),
+        (Subject::Account(account), None) => writeln!(out, "account    {account}"),
+        (Subject::Media { .. } | Subject::Other, None) => Ok(()),
+    }
+}
+
+fn media_facts(args: &Explain, request: &Request<'_>) -> Vec<MediaFact> {
+    // Long enough to be alive for whatever is asked of it.
+    let ends = Clock::system().now().after(Duration::from_secs(3600));
+    let fact = |media: MediaId| {
+        let pinned = args.media.iter().find(|(pinned, _)| *pinned == media);
+        pinned.map_or(MediaFact::Unknown, |(_, number)| {
+            MediaFact::Pinned(Pin {
+                number: *number,
+                ends,
+                origin: Origin::Upload,
+            })
+        })
+    };
+    match &request.operation {
+        Operation::SendMessage(message) | Operation::SendMarketing(message) => {
+            message.media_ids().map(fact).collect()
+        }
+        Operation::ReadMedia(media) | Operation::DeleteMedia(media) => vec![fact(*media)],
+        _ => Vec::new(),
+    }
+}
+
+fn settings_fact(args: &Explain, request: &Request<'_>, policies: &PolicySet) -> SettingsFact {
+    match (args.settings, number(request, policies)) {
+        (Settings::Unread, _) => SettingsFact::Unread,
+        (Settings::Default, _) => SettingsFact::Read(ObservedStorage::Mode(StorageMode::Default)),
+        (Settings::AsDeclared, Some(number)) => SettingsFact::Read(ObservedStorage::Mode(number.storage)),
+        (Settings::AsDeclared, None) => SettingsFact::NotNeeded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_request_may_end_its_lines_either_way() {
+        for text in [
+            "POST /v23.0/1/messages HTTP/1.1\r\nContent-Type: application/json\r\n\r\n{\"a\":\"\n\n\"}",
+            "POST /v23.0/1/messages HTTP/1.1\nContent-Type: application/json\n\n{\"a\":\"\n\n\"}",
+        ] {
+            let recorded = Recorded::parse(text.as_bytes()).unwrap();
+            assert_eq!(recorded.method, Method::POST);
+            assert_eq!(recorded.target, "/v23.0/1/messages");
+            assert_eq!(recorded.headers.len(), 1);
+            assert_eq!(recorded.body, b"{\"a\":\"\n\n\"}");
+        }
+        assert!(Recorded::parse(b"nonsense").is_none());
+    }
+}

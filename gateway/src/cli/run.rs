@@ -1,0 +1,46 @@
+//! `curfew run`: the gateway.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use curfew_policies::Minute;
+
+use super::{Failure, log_to_stderr, parse_minute, signals};
+use crate::clock::Clock;
+use crate::config;
+use crate::gateway::Gateway;
+
+/// Run the gateway.
+///
+/// Reads curfew.toml and the policies that it names, and starts only if both are right. SIGTERM or SIGINT lets requests
+/// under way end, for at most 30 seconds.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How long one minute of every storage duration lasts, such as 1s; only where every upstream is on loopback.
+    #[arg(long, value_name = "LENGTH", value_parser = parse_minute)]
+    minute: Option<Minute>,
+}
+
+pub(super) async fn run(args: Run) -> Result<(), Failure> {
+    log_to_stderr();
+    let loaded = config::load(&args.config)?;
+    let upstream = &loaded.config.upstream;
+    let on_loopback = std::iter::once(&upstream.graph)
+        .chain(&upstream.media)
+        .all(config::Origin::is_loopback);
+    if args.minute.is_some() && !on_loopback {
+        return Err("--minute shortens every TTL; it is only for an upstream on loopback".into());
+    }
+    let minute = args.minute.unwrap_or(Minute::REAL);
+    let gateway = Gateway::bind(&loaded.config, loaded.policies, minute, Clock::system()).await?;
+    tracing::info!(address = %gateway.address()?, admin = %gateway.admin_address()?, "listening");
+    if loaded.config.telemetry.is_some() {
+        tracing::warn!("[telemetry] is read but not sent by this version");
+    }
+    let drained = gateway.serve(signals::told_to_end()).await;
+    tracing::info!(cut_off = drained.cut_off, "stopped");
+    Ok(())
+}

@@ -1,0 +1,322 @@
+//! The running gateway: what a configuration becomes.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use curfew_policies::{Minute, PolicySet};
+use http::uri::{Authority, Scheme};
+use secrecy::ExposeSecret as _;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use crate::admin::{Admin, Readiness};
+use crate::clock::Clock;
+use crate::config::{self, Config, PemError, StoreConfig, TlsError};
+use crate::graph::media_host::MediaHosts;
+use crate::layers::authenticate::Authenticated;
+use crate::layers::books::Books;
+use crate::layers::gather::Sources;
+use crate::layers::graph_token::GraphTokenLayer;
+use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
+use crate::stack::{Parts, stack};
+use crate::stores::{
+    CryptoUnavailable, DenialBudget, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
+};
+use crate::upstream::Upstream;
+
+/// How long requests under way may go on once the gateway is told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a gateway did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store could not be opened.
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    /// The listener's TLS files cannot be used.
+    #[error("TLS cannot be set up: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Tls(Vec<TlsError>),
+    /// The upstream's private roots cannot be used.
+    #[error("upstream.ca_file cannot be used")]
+    Roots(#[from] PemError),
+    /// No TLS client can be built: the system has no roots that it could trust.
+    #[error(
+        "TLS towards Meta cannot be set up: {0}; install the system's CA certificates or name upstream.ca_file"
+    )]
+    ClientTls(String),
+    /// The upstream's origin does not make a URL.
+    #[error("upstream.graph does not make a URL")]
+    Origin(#[from] http::Error),
+    /// No randomness, or no key.
+    #[error("no signing key can be made")]
+    Crypto(#[from] CryptoUnavailable),
+    /// A part of the contract that this version does not keep: not starting is better than promising it.
+    #[error("{0}")]
+    NotYet(&'static str),
+}
+
+/// A gateway that listens, and will serve once it is asked to.
+pub struct Gateway {
+    listener: TcpListener,
+    admin_listener: TcpListener,
+    options: ServerOptions,
+    parts: Parts,
+    stores: Stores,
+    grants: UrlGrants,
+    minute: Minute,
+    readiness: Readiness,
+}
+
+impl Gateway {
+    /// Opens the stores and listens; serves nothing yet.
+    ///
+    /// `minute` is how long a minute of storage lasts: sixty seconds, but in demonstrations and tests.
+    ///
+    /// # Errors
+    ///
+    /// When anything that it needs cannot be had: a gateway that cannot keep its promises does not start.
+    pub async fn bind(
+        config: &Config,
+        policies: PolicySet,
+        minute: Minute,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        if config.audit.is_some() {
+            return Err(StartError::NotYet(
+                "[audit] is not kept by this version; remove it, rather than rely on a trail that is not there",
+            ));
+        }
+        let stores = match &config.store {
+            StoreConfig::Memory => Stores::in_memory(&clock, minute),
+            StoreConfig::Sqlite { path } => Stores::open(path, &clock, minute)?,
+        };
+        let limits = front_door_limits(config);
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|files| files.server_config().map(Arc::new))
+            .transpose()
+            .map_err(StartError::Tls)?;
+        let grants = UrlGrants::new(clock.clone(), minute, UrlGrants::CAPACITY);
+        let parts = parts(config, policies, minute, clock, &stores, &grants, limits.clone())?;
+        let listener = listen(config.listen).await?;
+        let admin_listener = listen(config.admin_listen).await?;
+        let options = ServerOptions {
+            tls,
+            limits,
+            drain_timeout: DRAIN_TIMEOUT,
+        };
+        Ok(Self {
+            listener,
+            admin_listener,
+            options,
+            parts,
+            stores,
+            grants,
+            minute,
+            readiness: Readiness::default(),
+        })
+    }
+
+    /// Where callers connect.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Where operators connect.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin_listener.local_addr()
+    }
+
+    /// Serves until `shutdown` completes, then lets requests under way end.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Drained {
+        let Self {
+            listener,
+            admin_listener,
+            options,
+            parts,
+            stores,
+            grants,
+            minute,
+            readiness,
+        } = self;
+        let (stop_admin, mut admin_stopped) = watch::channel(false);
+        let admin_options = ServerOptions {
+            tls: None,
+            ..options.clone()
+        };
+        let admin = Admin::new(readiness.clone(), options.limits.clone());
+        let admin = serve(
+            admin_listener,
+            admin_options,
+            move |_| admin.clone(),
+            async move {
+                // A sender that is gone means the same.
+                let _ = admin_stopped.wait_for(|stopped| *stopped).await;
+            },
+        );
+        readiness.set(true);
+        let callers = async {
+            let shutdown = async {
+                shutdown.await;
+                readiness.set(false);
+            };
+            let drained = serve(
+                listener,
+                options,
+                move |connection| stack(&parts, connection),
+                shutdown,
+            )
+            .await;
+            // The operator's listener goes last: it tells that the gateway drains.
+            let _ = stop_admin.send(true);
+            drained
+        };
+        tokio::select! {
+            (drained, _) = async { tokio::join!(callers, admin) } => drained,
+            never = sweep(stores, grants, minute) => match never {},
+        }
+    }
+}
+
+/// Forgets what has ended, once a minute. No read depends on it: it frees memory.
+async fn sweep(stores: Stores, grants: UrlGrants, minute: Minute) -> std::convert::Infallible {
+    let mut ticks = tokio::time::interval(minute.length());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        grants.sweep();
+        if let Err(error) = stores.pins.sweep().await {
+            tracing::warn!(%error, "ended pins could not be forgotten; trying again");
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
+}
+
+fn front_door_limits(config: &Config) -> FrontDoorLimits {
+    let limits = &config.limits;
+    FrontDoorLimits {
+        head_bytes: limits.head_bytes,
+        headers: limits.headers,
+        upload_bytes: limits.upload_bytes,
+        header_timeout: limits.header_timeout,
+        body_idle_timeout: limits.body_idle_timeout,
+        keep_alive_idle: limits.keep_alive_idle,
+    }
+}
+
+fn parts(
+    config: &Config,
+    policies: PolicySet,
+    minute: Minute,
+    clock: Clock,
+    stores: &Stores,
+    grants: &UrlGrants,
+    limits: FrontDoorLimits,
+) -> Result<Parts, StartError> {
+    let upstream = &config.upstream;
+    // Instances that share the token share the key, and so does the next process; callers' own tokens are shared with
+    // nobody.
+    let signer = match &upstream.token {
+        Some(token) => UrlSigner::derived_from(token.expose_secret().as_bytes(), minute)?,
+        None => UrlSigner::random(minute)?,
+    };
+    let signer = Arc::new(signer);
+    let readings = SettingsReadings::new(clock.clone(), minute);
+    let scheme = if upstream.graph.is_https() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    };
+    let authority = Authority::try_from(upstream.graph.authority()).map_err(http::Error::from)?;
+    Ok(Parts {
+        policies: Arc::new(ArcSwap::from_pointee(policies)),
+        authenticated: Arc::new(Authenticated {
+            signer: Arc::clone(&signer),
+            public_url: config.public_url.as_ref().map(|url| url.to_string().into()),
+            limits,
+            clock: clock.clone(),
+        }),
+        sources: Arc::new(Sources {
+            pins: stores.pins.clone(),
+            denials: DenialBudget::new(clock.clone(), minute),
+            readings: readings.clone(),
+            registrations: stores.registrations.clone(),
+            clock: clock.clone(),
+            minute,
+            json_bytes: config.limits.json_bytes,
+        }),
+        books: Arc::new(Books {
+            pins: stores.pins.clone(),
+            readings,
+            registrations: stores.registrations.clone(),
+            grants: grants.clone(),
+            signer,
+            media_hosts: MediaHosts::new(upstream.media.iter().map(ToString::to_string).collect()),
+            graph_origin: upstream.graph.to_string(),
+            clock: clock.clone(),
+            minute,
+        }),
+        token: GraphTokenLayer::new(
+            scheme,
+            authority,
+            upstream.token.clone(),
+            upstream.app_secret.clone(),
+        ),
+        upstream: Upstream::new(client_tls(config)?),
+        clock,
+    })
+}
+
+/// What the gateway trusts on its way to Meta: private roots if it has any, else the system's.
+fn client_tls(config: &Config) -> Result<rustls::ClientConfig, StartError> {
+    use hyper_rustls::ConfigBuilderExt as _;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| StartError::ClientTls(error.to_string()))?;
+    let upstream = &config.upstream;
+    let needs_tls = upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https);
+    if let Some(path) = &upstream.ca_file {
+        return Ok(builder
+            .with_root_certificates(config::roots(path)?)
+            .with_no_client_auth());
+    }
+    if !needs_tls {
+        // Loopback in clear text: nothing is trusted, and nothing has to be.
+        return Ok(builder
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth());
+    }
+    builder
+        .try_with_platform_verifier()
+        .map(|builder| builder.with_no_client_auth())
+        .map_err(|error| StartError::ClientTls(error.to_string()))
+}

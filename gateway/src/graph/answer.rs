@@ -1,0 +1,233 @@
+//! Meta's answers, as far as the gateway reads them, and the URLs in them that would lead callers round it.
+//!
+//! An answer passes unchanged but for those URLs: they are cut out and replaced where they stand, every other byte is
+//! Meta's.
+
+use bytes::{Bytes, BytesMut};
+use curfew_policies::MediaId;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// An id as Meta writes it: a string of digits, in some samples a number.
+fn id_of(raw: &RawValue) -> Option<MediaId> {
+    let text = raw.get();
+    text.strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .unwrap_or(text)
+        .parse()
+        .ok()
+}
+
+/// The media id of an upload's answer: `{"id":"…"}` (Cloud API, "Media").
+#[must_use]
+pub fn uploaded_media(body: &[u8]) -> Option<MediaId> {
+    #[derive(Deserialize)]
+    struct Uploaded<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    id_of(serde_json::from_slice::<Uploaded<'_>>(body).ok()?.id)
+}
+
+/// Whether an answer says `{"success":true}`.
+#[must_use]
+pub fn is_success(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Success {
+        success: bool,
+    }
+    serde_json::from_slice::<Success>(body).is_ok_and(|answer| answer.success)
+}
+
+/// `error.code` of an error answer, whatever the HTTP status (Cloud API, "Error codes": branch on the code).
+#[must_use]
+pub fn error_code(body: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Failed {
+        error: Failure,
+    }
+    #[derive(Deserialize)]
+    struct Failure {
+        code: i64,
+    }
+    serde_json::from_slice::<Failed>(body)
+        .ok()
+        .map(|failed| failed.error.code)
+}
+
+/// What the metadata of a medium says (Cloud API, "Media").
+#[derive(Debug)]
+pub struct MediaMetadata<'a> {
+    /// Whose metadata it is.
+    pub id: MediaId,
+    /// Where the bytes are.
+    pub url: String,
+    /// Its MIME type.
+    pub mime_type: Option<String>,
+    spots: Vec<&'a RawValue>,
+}
+
+/// Reads a medium's metadata; `None` when the answer is something else than metadata.
+#[must_use]
+pub fn media_metadata(body: &[u8]) -> Option<MediaMetadata<'_>> {
+    #[derive(Deserialize)]
+    struct Metadata<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+        #[serde(borrow)]
+        url: &'a RawValue,
+        #[serde(borrow)]
+        download_url: Option<&'a RawValue>,
+        mime_type: Option<String>,
+    }
+    let metadata: Metadata<'_> = serde_json::from_slice(body).ok()?;
+    let url: String = serde_json::from_str(metadata.url.get()).ok()?;
+    let spots = std::iter::once(metadata.url)
+        .chain(metadata.download_url)
+        .collect();
+    Some(MediaMetadata {
+        id: id_of(metadata.id)?,
+        url,
+        mime_type: metadata.mime_type,
+        spots,
+    })
+}
+
+impl MediaMetadata<'_> {
+    /// The answer with every URL of the medium replaced; `download_url` is added where Meta gave none, because some clients
+    /// read nothing else.
+    #[must_use]
+    pub fn rewritten(&self, body: &[u8], url: &str) -> Bytes {
+        let url = serde_json::Value::from(url).to_string();
+        let mut replacements: Vec<_> = self
+            .spots
+            .iter()
+            .map(|spot| (span(body, spot), url.clone()))
+            .collect();
+        if let [only] = self.spots.as_slice() {
+            let (_, end) = span(body, only);
+            replacements.push(((end, end), format!(",\"download_url\":{url}")));
+        }
+        splice(body, &mut replacements)
+    }
+}
+
+/// Rewrites `paging.next` and `paging.previous` so that they lead to the gateway, without the token that Meta puts
+/// into them. `None` when there is nothing to rewrite.
+///
+/// A link that is not on Meta's own origin is emptied: it leads nowhere that the gateway knows.
+#[must_use]
+pub fn paging_rewritten(body: &[u8], graph: &str, origin: &str) -> Option<Bytes> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        paging: Option<Paging<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Paging<'a> {
+        #[serde(borrow)]
+        next: Option<&'a RawValue>,
+        #[serde(borrow)]
+        previous: Option<&'a RawValue>,
+    }
+    let paging = serde_json::from_slice::<Page<'_>>(body).ok()?.paging?;
+    let mut replacements = Vec::new();
+    for spot in [paging.next, paging.previous].into_iter().flatten() {
+        let link: String = serde_json::from_str(spot.get()).unwrap_or_default();
+        let rewritten = link
+            .strip_prefix(graph)
+            .filter(|rest| rest.starts_with('/'))
+            .map(|rest| format!("{origin}{}", without_token(rest)))
+            .unwrap_or_default();
+        replacements.push((span(body, spot), serde_json::Value::from(rewritten).to_string()));
+    }
+    (!replacements.is_empty()).then(|| splice(body, &mut replacements))
+}
+
+fn without_token(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else {
+        return target.to_owned();
+    };
+    let kept: Vec<_> = query
+        .split('&')
+        .filter(|pair| !pair.starts_with("access_token=") && !pair.starts_with("appsecret_proof="))
+        .collect();
+    if kept.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", kept.join("&"))
+    }
+}
+
+/// Where a raw value borrowed from `body` stands in it.
+fn span(body: &[u8], raw: &RawValue) -> (usize, usize) {
+    let start = raw.get().as_ptr().addr().saturating_sub(body.as_ptr().addr());
+    (start, start + raw.get().len())
+}
+
+fn splice(body: &[u8], replacements: &mut [((usize, usize), String)]) -> Bytes {
+    replacements.sort_by_key(|(span, _)| *span);
+    let mut out = BytesMut::with_capacity(body.len() + 512);
+    let mut from = 0;
+    for ((start, end), text) in replacements {
+        out.extend_from_slice(body.get(from..*start).unwrap_or_default());
+        out.extend_from_slice(text.as_bytes());
+        from = *end;
+    }
+    out.extend_from_slice(body.get(from..).unwrap_or_default());
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_urls_of_an_answer_change() {
+        let body = br#"{ "messaging_product":"whatsapp", "url" : "https:\/\/lookaside.fbsbx.com\/a?mid=1","mime_type":"image/png",
+            "file_size":"12","id":"123" }"#;
+        let metadata = media_metadata(body).unwrap();
+        assert_eq!(metadata.url, "https://lookaside.fbsbx.com/a?mid=1");
+        let rewritten = metadata.rewritten(body, "http://g/x");
+        assert_eq!(
+            std::str::from_utf8(&rewritten).unwrap(),
+            r#"{ "messaging_product":"whatsapp", "url" : "http://g/x","download_url":"http://g/x","mime_type":"image/png",
+            "file_size":"12","id":"123" }"#
+        );
+    }
+
+    #[test]
+    fn both_urls_change_where_meta_gives_both() {
+        let body = br#"{"download_url":"https://m/2","id":7,"url":"https://m/1"}"#;
+        let rewritten = media_metadata(body).unwrap().rewritten(body, "u");
+        assert_eq!(&rewritten[..], br#"{"download_url":"u","id":7,"url":"u"}"#);
+    }
+
+    #[test]
+    fn paging_leads_back_to_the_gateway_without_the_token() {
+        let body = br#"{"data":[],"paging":{"cursors":{"after":"b"},"next":"https://graph.facebook.com/v23.0/1/x?access_token=SECRET&limit=2","previous":"https://evil.example/"}}"#;
+        let rewritten = paging_rewritten(body, "https://graph.facebook.com", "http://gw:1").unwrap();
+        assert_eq!(
+            &rewritten[..],
+            br#"{"data":[],"paging":{"cursors":{"after":"b"},"next":"http://gw:1/v23.0/1/x?limit=2","previous":""}}"#
+        );
+        assert_eq!(
+            paging_rewritten(br#"{"data":[]}"#, "https://g", "http://gw"),
+            None
+        );
+        // A host that only begins like Meta's is another host.
+        let body = br#"{"paging":{"next":"https://graph.facebook.com.evil.example/v1/2"}}"#;
+        let rewritten = paging_rewritten(body, "https://graph.facebook.com", "http://gw:1").unwrap();
+        assert_eq!(&rewritten[..], br#"{"paging":{"next":""}}"#);
+    }
+
+    #[test]
+    fn ids_come_as_strings_and_as_numbers() {
+        assert_eq!(uploaded_media(br#"{"id":"12"}"#), uploaded_media(br#"{"id":12}"#));
+        assert_eq!(uploaded_media(br#"{"id":"1 2"}"#), None);
+        assert_eq!(
+            error_code(br#"{"error":{"code":131056,"message":"x"}}"#),
+            Some(131_056)
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! Which `fields` a read may name. Expansion braces would read other nodes through one path, so a value is only ever a list
+//! of these words.
+
+use curfew_policies::shown;
+
+use super::path::QueryError;
+
+/// Of a phone number.
+pub const NUMBER: &[&str] = &[
+    "account_mode",
+    "certificate",
+    "code_verification_status",
+    "country_dial_code",
+    "display_phone_number",
+    "eligibility_for_api_business_global_search",
+    "health_status",
+    "host_platform",
+    "id",
+    "is_official_business_account",
+    "is_on_biz_app",
+    "is_pin_enabled",
+    "is_preverified_number",
+    "last_onboarded_time",
+    "messaging_limit_tier",
+    "name_status",
+    "new_certificate",
+    "new_name_status",
+    "platform_type",
+    "quality_rating",
+    "quality_score",
+    "search_visibility",
+    "status",
+    "throughput",
+    "username",
+    "verified_name",
+    "webhook_configuration",
+    "whatsapp_business_manager_messaging_limit",
+];
+
+/// Of a business account.
+pub const ACCOUNT: &[&str] = &[
+    "account_review_status",
+    "auth_international_rate_eligibility",
+    "business_verification_status",
+    "country",
+    "currency",
+    "health_status",
+    "id",
+    "marketing_messages_onboarding_status",
+    "message_template_namespace",
+    "name",
+    "ownership_type",
+    "primary_business_location",
+    "status",
+    "timezone_id",
+    "whatsapp_business_manager_messaging_limit",
+];
+
+/// Of a template. `components` is static text, which is in scope of a storage mode but belongs to the account.
+pub const TEMPLATE: &[&str] = &[
+    "category",
+    "components",
+    "correct_category",
+    "cta_url_link_tracking_opted_out",
+    "id",
+    "language",
+    "library_template_name",
+    "message_send_ttl_seconds",
+    "name",
+    "parameter_format",
+    "previous_category",
+    "quality_score",
+    "rejected_reason",
+    "status",
+    "sub_category",
+];
+
+/// Of a business profile.
+pub const BUSINESS_PROFILE: &[&str] = &[
+    "about",
+    "address",
+    "description",
+    "email",
+    "messaging_product",
+    "profile_picture_url",
+    "vertical",
+    "websites",
+];
+
+/// Of a QR code.
+pub const QR_CODE: &[&str] = &["code", "deep_link_url", "prefilled_message", "qr_image_url"];
+
+/// Of a Flow.
+pub const FLOW: &[&str] = &[
+    "categories",
+    "data_api_version",
+    "endpoint_uri",
+    "health_status",
+    "id",
+    "json_version",
+    "name",
+    "status",
+    "validation_errors",
+];
+
+/// Of a group.
+pub const GROUP: &[&str] = &[
+    "creation_timestamp",
+    "description",
+    "id",
+    "join_approval_mode",
+    "participants",
+    "subject",
+    "suspended",
+    "total_participant_count",
+];
+
+/// Checks a `fields` value against an allow-list.
+///
+/// # Errors
+///
+/// When it names anything else, the same field twice, or uses the syntax of field expansion.
+pub fn check(value: &str, known: &'static [&'static str]) -> Result<(), QueryError> {
+    let mut seen = Vec::new();
+    for field in value.split(',') {
+        if !known.contains(&field) || seen.contains(&field) {
+            return Err(QueryError::Fields {
+                came: shown(value).into_owned(),
+                known: known.join(", "),
+            });
+        }
+        seen.push(field);
+    }
+    Ok(())
+}

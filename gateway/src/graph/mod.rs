@@ -1,0 +1,15 @@
+//! The Cloud API's wire vocabulary: what a call is, what its body says, what Meta's answers mean.
+//!
+//! Nothing here decides and nothing here does I/O: text in, values out.
+
+pub mod answer;
+pub mod classify;
+pub mod fields;
+pub mod json;
+pub mod media_host;
+pub mod media_url;
+pub mod message;
+pub mod multipart;
+pub mod path;
+pub mod routes;
+pub mod settings;

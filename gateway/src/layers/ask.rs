@@ -1,0 +1,89 @@
+//! Asks Meta what policy needs to know: which storage mode is really on, and whose a medium is.
+//!
+//! A question needs a permit like any other request; only the gateway itself can get one for it.
+
+use curfew_policies::{MediaId, ObservedStorage, PhoneNumberId, Question};
+use http::StatusCode;
+use tower::{Service, ServiceExt as _};
+
+use super::enforce::{Exchange, permit_question};
+use crate::call::Context;
+use crate::error::GatewayError;
+use crate::graph::answer;
+use crate::graph::settings::read_observed;
+use crate::upstream::{ExchangeError, MetaAnswer, collect};
+
+/// The largest answer that a question can have, in bytes.
+const ANSWER_BYTES: usize = 256 * 1024;
+
+/// Asks over the same connection to Meta that requests use.
+#[derive(Clone, Debug)]
+pub struct Asker<S> {
+    meta: S,
+}
+
+/// What Meta said of a medium.
+#[derive(Debug)]
+pub enum Owned {
+    /// It is that number's; its bytes are at this URL.
+    Theirs(String),
+    /// It is not, or it does not exist.
+    No,
+}
+
+impl<S> Asker<S>
+where
+    S: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone,
+{
+    /// Asks through `meta`.
+    pub const fn new(meta: S) -> Self {
+        Self { meta }
+    }
+
+    /// What `number`'s settings say (`GET /{phone_number_id}/settings`); `None` when Meta does not answer.
+    pub async fn settings(&self, context: &Context, number: PhoneNumberId) -> Option<ObservedStorage> {
+        let exchange = permit_question(context, Question::Settings, number).ok()?;
+        let answer = self.meta.clone().oneshot(exchange).await.ok()?;
+        if answer.status() != StatusCode::OK {
+            tracing::warn!(
+                number = number.get(),
+                status = answer.status().as_u16(),
+                "settings could not be read"
+            );
+            return None;
+        }
+        let body = collect(answer.into_body(), ANSWER_BYTES).await.ok()?;
+        Some(read_observed(&body))
+    }
+
+    /// Whether `media` is `number`'s (`GET /{media_id}?phone_number_id=…`: Meta acts only when it is).
+    ///
+    /// # Errors
+    ///
+    /// When Meta's answer says neither yes nor no.
+    pub async fn media(
+        &self,
+        context: &Context,
+        media: MediaId,
+        number: PhoneNumberId,
+    ) -> Result<Owned, GatewayError> {
+        let unanswered = GatewayError::Unanswered("a media id");
+        let exchange = permit_question(context, Question::Media(media), number)?;
+        let Ok(answer) = self.meta.clone().oneshot(exchange).await else {
+            return Err(unanswered);
+        };
+        let status = answer.status();
+        let Ok(body) = collect(answer.into_body(), ANSWER_BYTES).await else {
+            return Err(unanswered);
+        };
+        if let Some(metadata) = answer::media_metadata(&body).filter(|metadata| metadata.id == media) {
+            return Ok(Owned::Theirs(metadata.url));
+        }
+        // Only what Meta says of the object itself is a no; a bad token, a limit or a fault is no answer at all.
+        match answer::error_code(&body) {
+            Some(100 | 33 | 131_009) => Ok(Owned::No),
+            None if status.is_success() => Ok(Owned::No),
+            _ => Err(unanswered),
+        }
+    }
+}

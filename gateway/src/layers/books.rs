@@ -1,0 +1,430 @@
+//! Keeps the books on what Meta answers: pins what was uploaded, buries what was deleted, rewrites URLs that would lead callers
+//! round the gateway, reads settings anew after they were changed.
+//!
+//! It sits below Enforce, so that only what was permitted is ever booked, and it turns every failure of an exchange into
+//! what the caller may safely do next.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+use curfew_policies::{
+    MOST_REGISTRATION_CALLS, Minute, Origin, PhoneNumberId, Pin, Reason, StorageMode, Timestamp, TtlMinutes,
+};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tower::{Layer, Service};
+
+use super::ask::Asker;
+use super::enforce::{Exchange, Form, Permitted};
+use super::{BoxFuture, download};
+use crate::body::ResponseBody;
+use crate::call::{Answer, Context, Credential, Destination, Purpose};
+use crate::clock::Clock;
+use crate::error::GatewayError;
+use crate::graph::answer;
+use crate::graph::media_host::MediaHosts;
+use crate::graph::media_url::media_url;
+use crate::stores::{Claims, Grant, MediaPins, Registrations, SettingsReadings, UrlGrants, UrlSigner};
+use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
+
+/// When an uploaded medium ends, for callers: the time that Meta does not tell. RFC 3339.
+pub const CURFEW_MEDIA_EXPIRES: HeaderName = HeaderName::from_static("curfew-media-expires");
+/// Under `enforcement = "monitor"`: the rule that would have refused the request.
+pub const CURFEW_OBSERVED: HeaderName = HeaderName::from_static("curfew-observed");
+
+/// The largest answer that is read whole: a page of a list.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// The largest answer to an upload, a metadata read or a settings call.
+const SMALL_ANSWER_BYTES: usize = 256 * 1024;
+
+/// Everything that answers change or need.
+#[derive(Clone)]
+pub struct Books {
+    /// Whose each medium is.
+    pub pins: MediaPins,
+    /// The settings that were read.
+    pub readings: SettingsReadings,
+    /// The registrations that were made.
+    pub registrations: Registrations,
+    /// What stands behind the gateway's media URLs.
+    pub grants: UrlGrants,
+    /// Signs them.
+    pub signer: Arc<UrlSigner>,
+    /// Where media bytes may come from.
+    pub media_hosts: MediaHosts,
+    /// The Graph API's origin, as it begins links in answers.
+    pub graph_origin: String,
+    /// The time.
+    pub clock: Clock,
+    /// The length of a minute of storage.
+    pub minute: Minute,
+}
+
+/// The layer.
+#[derive(Clone)]
+pub struct BooksLayer<M> {
+    books: Arc<Books>,
+    asker: Asker<M>,
+}
+
+impl<M> BooksLayer<M> {
+    /// Keeps these books, and asks through `asker`.
+    #[must_use]
+    pub const fn new(books: Arc<Books>, asker: Asker<M>) -> Self {
+        Self { books, asker }
+    }
+}
+
+impl<M: Clone> Layer<M> for BooksLayer<M> {
+    type Service = KeepBooks<M>;
+
+    fn layer(&self, inner: M) -> KeepBooks<M> {
+        KeepBooks {
+            inner,
+            books: Arc::clone(&self.books),
+            asker: self.asker.clone(),
+        }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub struct KeepBooks<M> {
+    inner: M,
+    books: Arc<Books>,
+    asker: Asker<M>,
+}
+
+impl<M> Service<Permitted> for KeepBooks<M>
+where
+    M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync + 'static,
+    M::Future: Send,
+{
+    type Response = Answer;
+    type Error = GatewayError;
+    type Future = BoxFuture<Result<Answer, GatewayError>>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), GatewayError>> {
+        self.inner
+            .poll_ready(cx)
+            .map_err(|error| failed(Purpose::Other, error))
+    }
+
+    fn call(&mut self, permitted: Permitted) -> Self::Future {
+        let ready = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, ready);
+        let keeper = Keeper {
+            books: Arc::clone(&self.books),
+            asker: self.asker.clone(),
+            inner,
+        };
+        Box::pin(async move {
+            let observed = permitted.observed();
+            let mut answer = keeper.keep(permitted).await?;
+            if let Some(slug) = observed {
+                answer
+                    .headers_mut()
+                    .insert(CURFEW_OBSERVED, HeaderValue::from_static(slug));
+            }
+            Ok(answer)
+        })
+    }
+}
+
+struct Keeper<M> {
+    books: Arc<Books>,
+    asker: Asker<M>,
+    inner: M,
+}
+
+impl<M> Keeper<M>
+where
+    M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync,
+    M::Future: Send,
+{
+    async fn keep(mut self, permitted: Permitted) -> Result<Answer, GatewayError> {
+        if let Destination::MediaHost { claims, .. } = permitted.destination() {
+            let claims = *claims;
+            return download::fetch(&mut self.inner, &self.asker, &self.books, &permitted, &claims).await;
+        }
+        let context = permitted.context().clone();
+        let purpose = permitted.purpose();
+        self.note_registration(purpose).await?;
+
+        // Counted from before the first byte leaves: the earliest moment at which Meta can begin to count.
+        let started = self.books.clock.now();
+        let (exchange, form_end) = permitted.into_exchange()?;
+        let answer = self.inner.call(exchange).await;
+        let ttl_minutes = match form_end.map(super::enforce::FormEnd::outcome) {
+            Some(Form::Stopped(error)) => return Err(error),
+            Some(Form::Written { ttl_minutes }) => ttl_minutes,
+            Some(Form::NotEnded) | None => None,
+        };
+        if let Purpose::ChangeStorage { number, .. } = purpose {
+            // Whatever came of it: it may have changed something.
+            self.books.readings.forget(number);
+        }
+        let answer = answer.map_err(|error| failed(purpose, error))?;
+        if answer.status().is_redirection() {
+            return Err(GatewayError::UnusableAnswer("a redirect"));
+        }
+        match purpose {
+            Purpose::Upload { number } => {
+                self.pin_upload(&context, number, ttl_minutes, started, answer)
+                    .await
+            }
+            Purpose::ReadMedia { media, number } => {
+                let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
+                if !parts.status.is_success() || answer::error_code(&body).is_some() {
+                    return Ok(passed(parts, body));
+                }
+                let metadata = answer::media_metadata(&body)
+                    .filter(|metadata| metadata.id == media)
+                    .ok_or(GatewayError::UnusableAnswer(
+                        "its metadata does not say where the media is",
+                    ))?;
+                let url = self.books.give_out_url(&context, media, number, &metadata.url)?;
+                let rewritten = metadata.rewritten(&body, &url);
+                Ok(passed(parts, rewritten))
+            }
+            Purpose::DeleteMedia { media } => {
+                let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
+                if parts.status.is_success() && answer::is_success(&body) {
+                    self.books.grants.forget_media(media);
+                    self.books
+                        .pins
+                        .bury(media)
+                        .await
+                        .map_err(|_| GatewayError::StoreUnavailable)?;
+                }
+                Ok(passed(parts, body))
+            }
+            Purpose::ChangeStorage { number, .. } => {
+                let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
+                if let Some(policy) = context
+                    .principal
+                    .policies
+                    .numbers
+                    .get(&number)
+                    .filter(|policy| policy.storage.is_restricted())
+                {
+                    self.books
+                        .readings
+                        .current(policy, self.asker.settings(&context, number))
+                        .await;
+                }
+                Ok(passed(parts, body))
+            }
+            Purpose::Read => {
+                let (parts, body) = whole(answer, PAGE_BYTES).await?;
+                let rewritten = answer::paging_rewritten(&body, &self.books.graph_origin, &context.origin);
+                Ok(passed(parts, rewritten.unwrap_or(body)))
+            }
+            Purpose::Send | Purpose::Other => {
+                let (parts, body) = answer.into_parts();
+                Ok(response(
+                    parts.status,
+                    parts.headers,
+                    ResponseBody::Streamed(body),
+                ))
+            }
+        }
+    }
+
+    /// Counts a registration before it goes out: if the gateway dies on the way, it is counted all the same.
+    async fn note_registration(&self, purpose: Purpose) -> Result<(), GatewayError> {
+        let Purpose::ChangeStorage {
+            number,
+            registration: Some(kind),
+        } = purpose
+        else {
+            return Ok(());
+        };
+        let calls = self
+            .books
+            .registrations
+            .note(number, kind)
+            .await
+            .map_err(|_| GatewayError::StoreUnavailable)?;
+        // Two calls may have been judged at once, with one place left.
+        if calls > MOST_REGISTRATION_CALLS {
+            return Err(GatewayError::Denied(Reason::RegistrationLockout {
+                calls: calls - 1,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Pins an uploaded medium before its id is told: no caller ever knows an id that the gateway does not.
+    async fn pin_upload(
+        &self,
+        context: &Context,
+        number: PhoneNumberId,
+        ttl_minutes: Option<u32>,
+        started: Timestamp,
+        answer: MetaAnswer,
+    ) -> Result<Answer, GatewayError> {
+        let (mut parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
+        if !parts.status.is_success() || answer::error_code(&body).is_some() {
+            return Ok(passed(parts, body));
+        }
+        let media = answer::uploaded_media(&body).ok_or(GatewayError::UnusableAnswer(
+            "it does not name the uploaded media",
+        ))?;
+        let storage = context
+            .principal
+            .policies
+            .numbers
+            .get(&number)
+            .map_or(StorageMode::NoStorage, |policy| policy.storage);
+        // Without `ttl_minutes` a No Storage number's media live an hour, all others thirty days (Cloud API, "No Storage"
+        // and "Media").
+        let minutes = ttl_minutes.unwrap_or(match storage {
+            StorageMode::NoStorage => TtlMinutes::MIN.minutes(),
+            StorageMode::Default | StorageMode::InCountry(_) => TtlMinutes::MAX.minutes(),
+        });
+        let ends = started.after(self.books.minute.times(minutes));
+        let pin = Pin {
+            number,
+            ends,
+            origin: Origin::Upload,
+        };
+        let in_force = self
+            .books
+            .pins
+            .record(media, pin)
+            .await
+            .map_err(|_| GatewayError::StoreUnavailable)?;
+        if in_force.number != number {
+            return Err(GatewayError::UnusableAnswer(
+                "it names a media id of another number",
+            ));
+        }
+        if let Ok(expires) = HeaderValue::from_str(&ends.rfc3339()) {
+            parts.headers.insert(CURFEW_MEDIA_EXPIRES, expires);
+        }
+        Ok(passed(parts, body))
+    }
+}
+
+impl Books {
+    /// A URL of the gateway's for a medium, remembering Meta's own behind it.
+    fn give_out_url(
+        &self,
+        context: &Context,
+        media: curfew_policies::MediaId,
+        number: PhoneNumberId,
+        upstream_url: &str,
+    ) -> Result<String, GatewayError> {
+        if self.media_hosts.check(upstream_url).is_none() {
+            return Err(GatewayError::UnusableAnswer(
+                "its media URL is on no host of upstream.media",
+            ));
+        }
+        let principal = &context.principal;
+        let token = match &context.credential {
+            Credential::Gateway => None,
+            Credential::Caller(token) => Some(token.clone()),
+        };
+        let name = principal
+            .index
+            .and_then(|index| principal.policies.callers.get(index));
+        let caller = self
+            .signer
+            .caller_tag(name.map_or(b"", |caller| caller.name.as_bytes()));
+        let unavailable = |_| GatewayError::StoreUnavailable;
+        let grant = self
+            .grants
+            .put(Grant {
+                media,
+                number,
+                caller,
+                upstream_url: upstream_url.into(),
+                token,
+            })
+            .map_err(unavailable)?;
+        let now = self.clock.now();
+        let media_ends = self.pins.find(media).map_or(now, |pin| pin.ends);
+        let claims = Claims {
+            media,
+            number,
+            caller,
+            grant,
+            ends: self.signer.ends(now, media_ends),
+        };
+        Ok(media_url(&context.origin, &self.signer.sign(&claims)))
+    }
+}
+
+/// What a failed exchange means for the caller. A send whose bytes may have left is never called safe to repeat.
+pub(super) fn failed(purpose: Purpose, error: ExchangeError) -> GatewayError {
+    let cause = error.source().map(ToString::to_string);
+    tracing::warn!(%error, cause, "exchange with Meta failed");
+    match (error, purpose) {
+        (ExchangeError::Unsent(_), _) => GatewayError::Unreachable,
+        (ExchangeError::Broken(_), Purpose::Send) => GatewayError::OutcomeUnknown,
+        (ExchangeError::Broken(_), _) => GatewayError::ExchangeBroken,
+    }
+}
+
+/// Reads an answer whole. An encoded one cannot be rewritten, and none was asked for.
+async fn whole(answer: MetaAnswer, most: usize) -> Result<(http::response::Parts, Bytes), GatewayError> {
+    let (parts, body) = answer.into_parts();
+    if parts.headers.contains_key(CONTENT_ENCODING) {
+        return Err(GatewayError::UnusableAnswer(
+            "it is encoded, and was not asked to be",
+        ));
+    }
+    let body = collect(body, most).await.map_err(|error| match error {
+        CollectError::TooLarge => GatewayError::UnusableAnswer("it is too large"),
+        CollectError::Broken(_) => GatewayError::ExchangeBroken,
+    })?;
+    Ok((parts, body))
+}
+
+fn passed(parts: http::response::Parts, body: Bytes) -> Answer {
+    response(parts.status, parts.headers, ResponseBody::whole(body))
+}
+
+/// An answer with those of Meta's headers that mean something to a caller.
+///
+/// By allow-list: what leads elsewhere (`Location`, `Alt-Svc`), belongs to Meta's own connection, or sets state at the
+/// caller (`Set-Cookie`, `Strict-Transport-Security`) stays behind, and so does what Meta may invent tomorrow.
+pub(super) fn response(status: StatusCode, from: HeaderMap, body: ResponseBody) -> Answer {
+    let mut answer = Answer::new(body);
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    for (name, value) in from {
+        // `None` stands for one more value of the name before: one is enough of any of these.
+        if let Some(name) = name.filter(is_passed_on) {
+            headers.insert(name, value);
+        }
+    }
+    answer
+}
+
+fn is_passed_on(name: &HeaderName) -> bool {
+    if [
+        CONTENT_TYPE,
+        header::CACHE_CONTROL,
+        header::DATE,
+        header::EXPIRES,
+        header::LAST_MODIFIED,
+        header::PRAGMA,
+        header::RETRY_AFTER,
+        header::WWW_AUTHENTICATE,
+        CONTENT_ENCODING,
+        CURFEW_MEDIA_EXPIRES,
+    ]
+    .contains(name)
+    {
+        return true;
+    }
+    let name = name.as_str();
+    name.starts_with("x-fb-")
+        || name == "facebook-api-version"
+        || name == "x-app-usage"
+        || name == "x-business-use-case-usage"
+}

@@ -1,0 +1,437 @@
+//! Decides, and obeys. The only place that mints a [`Permitted`], and with it an [`Exchange`]: without one, nothing
+//! reaches Meta.
+//!
+//! It sits below Gather, which finds the facts, and above everything that talks to Meta. An upload is judged twice: here,
+//! when its file begins, and by the judge that its body carries, when its form has ended.
+
+use std::borrow::Cow;
+use std::future::{Ready, ready};
+use std::task::{Context as TaskContext, Poll};
+
+use curfew_policies::{
+    Caller, Decision, Enforcement, Facts, Generation, MediaType, Operation, Permit, PhoneNumberId, Question,
+    Reason, Request, SettingsFact, Subject, Upload, decide,
+};
+use futures_util::future::Either;
+use http::{HeaderValue, Method};
+use tower::{Layer, Service};
+
+use crate::body::{Inbound, Judge, Outbound};
+use crate::call::{Answer, Call, Context, Credential, Destination, Payload, Purpose};
+use crate::clock::Clock;
+use crate::error::GatewayError;
+use crate::graph::media_host::MediaUrl;
+use crate::graph::multipart::{
+    self, AbortReason, FileTerms, FinalFields, OpenForm, UploadOutcome, UploadVerdict, WholeForm,
+    WireBoundary,
+};
+
+/// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
+const QUESTION_VERSION: &str = "v23.0";
+
+/// Why an upload was refused when its form had ended.
+pub type Refused = Reason;
+
+/// A request that policy allowed, with the permit that says so. Only this module makes one, so a permit cannot be paired with
+/// another request.
+#[derive(Debug)]
+pub struct Permitted {
+    permit: Permit,
+    call: Call,
+    clock: Clock,
+}
+
+impl Permitted {
+    /// What the answer's layers need to know.
+    #[must_use]
+    pub const fn context(&self) -> &Context {
+        &self.call.context
+    }
+
+    /// What the answer means for the gateway's books.
+    #[must_use]
+    pub fn purpose(&self) -> Purpose {
+        let number = match self.call.request.subject {
+            Subject::Number(number) => Some(number),
+            Subject::Media { number } => number,
+            Subject::Account(_) | Subject::Other => None,
+        };
+        Purpose::of(&self.call.request.operation, number, &self.call.media)
+    }
+
+    /// Where it goes.
+    #[must_use]
+    pub const fn destination(&self) -> &Destination {
+        &self.call.destination
+    }
+
+    /// By which rule it would have been refused, were this not `monitor`.
+    #[must_use]
+    pub fn observed(&self) -> Option<&'static str> {
+        self.permit.observed().map(Reason::slug)
+    }
+
+    /// The exchange with the Graph API that was permitted, and for uploads a handle on how the form ends.
+    ///
+    /// # Errors
+    ///
+    /// When no random boundary can be drawn.
+    pub fn into_exchange(self) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
+        let Self {
+            permit: _,
+            call,
+            clock,
+        } = self;
+        let Call {
+            context,
+            request,
+            settings,
+            destination,
+            payload,
+            accept,
+            ..
+        } = call;
+        let (method, target) = match destination {
+            Destination::Graph { method, target } => (method, target),
+            Destination::MediaHost { .. } => return Err(GatewayError::MediaUrlInvalid),
+        };
+        let (body, content_type, form_end) = match payload {
+            Payload::Empty => (Outbound::Empty, None, None),
+            Payload::Json(bytes) => {
+                let body = Outbound::json(bytes);
+                (body, Some(HeaderValue::from_static("application/json")), None)
+            }
+            Payload::Form(form) => {
+                let judging = Judging {
+                    context: context.clone(),
+                    request,
+                    settings,
+                    clock,
+                };
+                let (body, content_type, end) = open_upload(*form, judging)?;
+                (body, Some(content_type), Some(end))
+            }
+            Payload::Raw(body, content_type) => (Outbound::Raw(body), content_type, None),
+        };
+        let exchange = Exchange {
+            method,
+            destination: ExchangeTarget::Graph(target),
+            body,
+            content_type,
+            accept,
+            credential: context.credential,
+        };
+        Ok((exchange, form_end))
+    }
+
+    /// One fetch of a medium's bytes. A download may need a second one, under a fresh URL: it is still the one that was
+    /// permitted.
+    #[must_use]
+    pub fn fetch(&self, url: &MediaUrl, credential: Credential) -> Exchange {
+        Exchange {
+            method: Method::GET,
+            destination: ExchangeTarget::Media(url.clone()),
+            body: Outbound::Empty,
+            content_type: None,
+            accept: None,
+            credential,
+        }
+    }
+}
+
+/// Permits one of the gateway's own questions.
+///
+/// # Errors
+///
+/// When policy refuses it, which only an unknown number makes it do.
+pub fn permit_question(
+    context: &Context,
+    question: Question,
+    number: PhoneNumberId,
+) -> Result<Exchange, GatewayError> {
+    let request = Request {
+        subject: Subject::Number(number),
+        generation: Generation::FromV21,
+        operation: Operation::Ask(question),
+    };
+    let facts = Facts {
+        now: curfew_policies::Timestamp::from_millis(0),
+        media: &[],
+        settings: SettingsFact::NotNeeded,
+        recent_registrations: 0,
+    };
+    match decide(&context.principal.policies, Caller::Gateway, &request, &facts) {
+        Decision::Deny(reason) => Err(GatewayError::Denied(reason)),
+        Decision::Allow(_permit) => Ok(Exchange {
+            method: Method::GET,
+            destination: ExchangeTarget::Graph(match question {
+                Question::Settings => format!("/{QUESTION_VERSION}/{number}/settings"),
+                Question::Media(media) => format!("/{QUESTION_VERSION}/{media}?phone_number_id={number}"),
+            }),
+            body: Outbound::Empty,
+            content_type: None,
+            accept: None,
+            credential: context.credential.clone(),
+        }),
+    }
+}
+
+/// One exchange with Meta: everything of it but the token. Private fields: it comes from a permit or not at all.
+pub struct Exchange {
+    method: Method,
+    destination: ExchangeTarget,
+    body: Outbound,
+    content_type: Option<HeaderValue>,
+    accept: Option<HeaderValue>,
+    credential: Credential,
+}
+
+/// Where an exchange goes.
+#[derive(Clone, Debug)]
+pub enum ExchangeTarget {
+    /// The Graph API: path and query.
+    Graph(String),
+    /// A URL of the media host.
+    Media(MediaUrl),
+}
+
+/// An exchange's parts, for the layer that adds the token and builds the request.
+pub struct ExchangeParts {
+    /// Method.
+    pub method: Method,
+    /// Where it goes.
+    pub destination: ExchangeTarget,
+    /// Body.
+    pub body: Outbound,
+    /// The body's encoding.
+    pub content_type: Option<HeaderValue>,
+    /// What the caller would read.
+    pub accept: Option<HeaderValue>,
+    /// Whose token goes with it.
+    pub credential: Credential,
+}
+
+impl Exchange {
+    /// Takes it apart.
+    #[must_use]
+    pub fn into_parts(self) -> ExchangeParts {
+        let Self {
+            method,
+            destination,
+            body,
+            content_type,
+            accept,
+            credential,
+        } = self;
+        ExchangeParts {
+            method,
+            destination,
+            body,
+            content_type,
+            accept,
+            credential,
+        }
+    }
+}
+
+/// How an upload's form ended: the handle that its sender keeps.
+pub struct FormEnd {
+    verdict: UploadVerdict<Inbound, Refused>,
+    mime: Option<&'static MediaType>,
+}
+
+/// What came of a form.
+#[derive(Debug)]
+pub enum Form {
+    /// It went out whole, with this life in minutes.
+    Written {
+        /// `ttl_minutes` as written.
+        ttl_minutes: Option<u32>,
+    },
+    /// It was broken off, for this reason.
+    Stopped(GatewayError),
+    /// Meta stopped taking it before it had ended.
+    NotEnded,
+}
+
+impl FormEnd {
+    /// What came of the form. To be asked once the exchange has ended.
+    pub fn outcome(mut self) -> Form {
+        match self.verdict.try_take() {
+            Some(UploadOutcome::Written(written)) => Form::Written {
+                ttl_minutes: written.fields.ttl_minutes,
+            },
+            Some(UploadOutcome::Aborted(aborted)) => match aborted.reason {
+                AbortReason::Refused(reason) => Form::Stopped(GatewayError::Denied(reason)),
+                AbortReason::FileTooLarge { max_bytes } => {
+                    let mime = self.mime.map_or("", |mime| mime.mime);
+                    Form::Stopped(GatewayError::Denied(Reason::FileTooLarge { mime, max_bytes }))
+                }
+                AbortReason::Form(error) => Form::Stopped(GatewayError::Form(error)),
+                AbortReason::Inbound(error) => Form::Stopped(super::gather::read_failure(error.as_ref())),
+                AbortReason::Abandoned => Form::NotEnded,
+            },
+            None => Form::NotEnded,
+        }
+    }
+}
+
+/// What the second judgement of an upload needs.
+struct Judging {
+    context: Context,
+    request: Request<'static>,
+    settings: SettingsFact,
+    clock: Clock,
+}
+
+impl Judging {
+    fn judge(self, form: WholeForm<'_>) -> Result<FinalFields, Reason> {
+        let begun = match &self.request.operation {
+            Operation::UploadMedia(upload) => upload.clone(),
+            _ => Upload::default(),
+        };
+        let fields = form.fields;
+        let request = Request {
+            operation: Operation::UploadMedia(Upload {
+                complete: true,
+                ttl_minutes: fields.ttl_minutes.as_deref().map(Cow::Borrowed),
+                declared_type: fields
+                    .media_type
+                    .as_deref()
+                    .map(Cow::Borrowed)
+                    .or(begun.declared_type),
+                use_case: fields.use_case.as_deref().map(Cow::Borrowed),
+                file_bytes: form.file_bytes,
+                ..begun
+            }),
+            ..self.request
+        };
+        let facts = Facts {
+            now: self.clock.now(),
+            media: &[],
+            settings: self.settings,
+            recent_registrations: 0,
+        };
+        let principal = &self.context.principal;
+        match decide(&principal.policies, principal.caller(), &request, &facts) {
+            Decision::Deny(reason) => Err(reason),
+            Decision::Allow(permit) => {
+                let ttl_minutes = match (permit.ttl(), permit.observed(), &fields.ttl_minutes) {
+                    (Some(ttl), ..) => Some(ttl.minutes()),
+                    (None, None, _) | (None, _, None) => None,
+                    // Monitored: what the caller wrote passes, if it is a number at all.
+                    (None, Some(reason), Some(text)) => Some(text.parse().map_err(|_| reason.clone())?),
+                };
+                if let Some(reason) = permit.observed() {
+                    self.context.record.observed(reason.slug());
+                }
+                Ok(FinalFields {
+                    messaging_product: Some("whatsapp".to_owned()),
+                    media_type: fields.media_type.clone(),
+                    ttl_minutes,
+                    use_case: fields.use_case.clone(),
+                    description: fields.description.clone(),
+                })
+            }
+        }
+    }
+}
+
+fn open_upload(
+    form: OpenForm<Inbound>,
+    judging: Judging,
+) -> Result<(Outbound, HeaderValue, FormEnd), GatewayError> {
+    let boundary = WireBoundary::random().map_err(|_| GatewayError::StoreUnavailable)?;
+    let content_type = boundary.content_type();
+    let file_type = form.file().content_type.clone();
+    let declared = match &judging.request.operation {
+        Operation::UploadMedia(upload) => upload.declared_type.clone(),
+        _ => None,
+    };
+    let mime = file_type
+        .as_ref()
+        .map(multipart::MediaType::essence)
+        .or(declared.as_deref())
+        .and_then(MediaType::of);
+    let enforced = judging.context.principal.policies.enforcement == Enforcement::Enforce;
+    let terms = FileTerms {
+        max_file_bytes: mime.filter(|_| enforced).map_or(u64::MAX, |mime| mime.max_bytes),
+        content_type: file_type,
+    };
+    let judge: Judge = Box::new(move |form: WholeForm<'_>| judging.judge(form));
+    let (body, verdict) = form.into_body(boundary, terms, judge);
+    Ok((
+        Outbound::Upload(Box::new(body)),
+        content_type,
+        FormEnd { verdict, mime },
+    ))
+}
+
+/// The layer.
+#[derive(Clone, Debug)]
+pub struct EnforceLayer {
+    clock: Clock,
+}
+
+impl EnforceLayer {
+    /// Decides at the time that `clock` shows.
+    #[must_use]
+    pub const fn new(clock: Clock) -> Self {
+        Self { clock }
+    }
+}
+
+impl<S> Layer<S> for EnforceLayer {
+    type Service = Enforce<S>;
+
+    fn layer(&self, inner: S) -> Enforce<S> {
+        Enforce {
+            inner,
+            clock: self.clock.clone(),
+        }
+    }
+}
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Enforce<S> {
+    inner: S,
+    clock: Clock,
+}
+
+impl<S> Service<Call> for Enforce<S>
+where
+    S: Service<Permitted, Response = Answer, Error = GatewayError>,
+{
+    type Response = Answer;
+    type Error = GatewayError;
+    type Future = Either<S::Future, Ready<Result<Answer, GatewayError>>>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), GatewayError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let facts = Facts {
+            now: self.clock.now(),
+            media: &call.media,
+            settings: call.settings,
+            recent_registrations: call.recent_registrations,
+        };
+        let principal = &call.context.principal;
+        match decide(&principal.policies, principal.caller(), &call.request, &facts) {
+            Decision::Deny(reason) => Either::Right(ready(Err(GatewayError::Denied(reason)))),
+            Decision::Allow(permit) => {
+                let record = &call.context.record;
+                if let Some(reason) = permit.observed() {
+                    record.observed(reason.slug());
+                }
+                if let Some(used) = permit.unverified() {
+                    record.unverified(used.to_string());
+                }
+                let clock = self.clock.clone();
+                Either::Left(self.inner.call(Permitted { permit, call, clock }))
+            }
+        }
+    }
+}

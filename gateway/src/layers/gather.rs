@@ -1,0 +1,590 @@
+//! Gathers what a decision needs: reads the body, looks up pins, asks Meta where the policy says so.
+//!
+//! It sits above Enforce, since Enforce decides on what is gathered here and on nothing else. Nothing of the caller's
+//! request goes to Meta from here; the gateway's own questions do, each with a permit of its own.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+use curfew_policies::{
+    Decision, Facts, Generation, MediaFact, MediaId, Message, Minute, NumberPolicy, Operation, Origin,
+    PhoneNumberId, Pin, Request, SettingsFact, StorageMode, Subject, UnknownIds, UnverifiedOperation, Upload,
+    decide,
+};
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http_body::Body as _;
+use tower::{Layer, Service};
+
+use super::BoxFuture;
+use super::ask::{Asker, Owned};
+use super::enforce::Exchange;
+use crate::body::{BoxError, Inbound};
+use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
+use crate::clock::Clock;
+use crate::error::GatewayError;
+use crate::graph::classify::Head;
+use crate::graph::json;
+use crate::graph::message::{self, Body as MessageBody};
+use crate::graph::multipart::{Boundary, IntakeError, UploadForm, boundary_of};
+use crate::graph::routes::{BodyKind, Kind};
+use crate::graph::settings::{read_registration, read_settings};
+use crate::server::FrontDoorRefusal;
+use crate::stores::{Ask, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings};
+use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
+
+/// Inbound media live seven days, under No Storage one hour (Cloud API, "Media" and "No Storage").
+const INBOUND_MINUTES: u32 = 7 * 24 * 60;
+const INBOUND_NO_STORAGE_MINUTES: u32 = 60;
+
+/// The stores that facts come from.
+#[derive(Clone)]
+pub struct Sources {
+    /// Whose each medium is.
+    pub pins: MediaPins,
+    /// How often Meta may be asked about unknown media.
+    pub denials: DenialBudget,
+    /// What settings were read as.
+    pub readings: SettingsReadings,
+    /// How often numbers were registered.
+    pub registrations: Registrations,
+    /// The time.
+    pub clock: Clock,
+    /// The length of a minute of storage.
+    pub minute: Minute,
+    /// The largest JSON body, in bytes.
+    pub json_bytes: usize,
+}
+
+/// The layer.
+#[derive(Clone)]
+pub struct GatherLayer<M> {
+    sources: Arc<Sources>,
+    asker: Asker<M>,
+}
+
+impl<M> GatherLayer<M> {
+    /// Gathers from these stores, and asks through `asker`.
+    #[must_use]
+    pub const fn new(sources: Arc<Sources>, asker: Asker<M>) -> Self {
+        Self { sources, asker }
+    }
+}
+
+impl<S, M: Clone> Layer<S> for GatherLayer<M> {
+    type Service = Gather<S, M>;
+
+    fn layer(&self, inner: S) -> Gather<S, M> {
+        Gather {
+            inner,
+            sources: Arc::clone(&self.sources),
+            asker: self.asker.clone(),
+        }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub struct Gather<S, M> {
+    inner: S,
+    sources: Arc<Sources>,
+    asker: Asker<M>,
+}
+
+impl<S, M> Service<Classified> for Gather<S, M>
+where
+    S: Service<Call, Response = Answer, Error = GatewayError> + Clone + Send + 'static,
+    S::Future: Send,
+    M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync + 'static,
+    M::Future: Send,
+{
+    type Response = Answer;
+    type Error = GatewayError;
+    type Future = BoxFuture<Result<Answer, GatewayError>>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), GatewayError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, classified: Classified) -> Self::Future {
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        let gatherer = Gatherer {
+            sources: Arc::clone(&self.sources),
+            asker: self.asker.clone(),
+        };
+        Box::pin(async move {
+            let call = gatherer.gather(classified).await?;
+            inner.call(call).await
+        })
+    }
+}
+
+struct Gatherer<M> {
+    sources: Arc<Sources>,
+    asker: Asker<M>,
+}
+
+impl<M> Gatherer<M>
+where
+    M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync,
+    M::Future: Send,
+{
+    async fn gather(&self, classified: Classified) -> Result<Call, GatewayError> {
+        let Classified {
+            request,
+            context,
+            target,
+        } = classified;
+        let (parts, body) = request.into_parts();
+        let accept = parts.headers.get(ACCEPT).cloned();
+        let (request, destination, payload) = match target {
+            Target::Download(claims) => {
+                expect_no_body(&body)?;
+                let subject = Subject::Media {
+                    number: Some(claims.number),
+                };
+                let request = Request {
+                    subject,
+                    generation: Generation::Unversioned,
+                    operation: Operation::DownloadMedia(claims.media),
+                };
+                let destination = Destination::MediaHost {
+                    claims,
+                    method: parts.method,
+                };
+                (request, destination, Payload::Empty)
+            }
+            Target::Graph(head) => {
+                // Judged before the body is read, so that `Expect: 100-continue` is answered only by what may go on, and
+                // nobody sends 100 MiB for a refusal that the head already earned.
+                judge_caller(&context, &head)?;
+                self.judge_upload_start(&context, &head).await?;
+                let (operation, payload) = self.read(&head, &parts.headers, body).await?;
+                let request = Request {
+                    subject: self.subject(&context, &head),
+                    generation: head.generation(),
+                    operation,
+                };
+                let destination = Destination::Graph {
+                    method: parts.method,
+                    target: head.upstream_target,
+                };
+                (request, destination, payload)
+            }
+        };
+        context.record.operation(request.operation.name());
+
+        let media = self.media_facts(&context, &request).await?;
+        let settings = self.settings_fact(&context, &request).await;
+        let recent_registrations = self.recent_registrations(&request);
+        Ok(Call {
+            context,
+            request,
+            media,
+            settings,
+            recent_registrations,
+            destination,
+            payload,
+            accept,
+        })
+    }
+
+    /// Judges an upload by what is known before its body: a number that may not upload now says so before the first byte.
+    async fn judge_upload_start(&self, context: &Context, head: &Head) -> Result<(), GatewayError> {
+        if head.route.kind != Kind::UploadMedia {
+            return Ok(());
+        }
+        let request = Request {
+            subject: head.subject,
+            generation: head.generation(),
+            operation: Operation::UploadMedia(Upload {
+                declared_type: head.query("type").map(|value| Cow::Owned(value.to_owned())),
+                ..Upload::default()
+            }),
+        };
+        let facts = Facts {
+            now: self.sources.clock.now(),
+            media: &[],
+            settings: self.settings_fact(context, &request).await,
+            recent_registrations: 0,
+        };
+        let principal = &context.principal;
+        // The permit opens nothing: the form's beginning and end are judged again.
+        match decide(&principal.policies, principal.caller(), &request, &facts) {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) => Err(GatewayError::Denied(reason)),
+        }
+    }
+
+    /// A media call without `phone_number_id` from a caller with one number can only mean that number.
+    fn subject(&self, context: &Context, head: &Head) -> Subject {
+        match head.subject {
+            Subject::Media { number } => Subject::Media {
+                number: number.or_else(|| context.principal.only_number()),
+            },
+            subject => subject,
+        }
+    }
+
+    /// Reads the body and makes the operation of it.
+    async fn read(
+        &self,
+        head: &Head,
+        headers: &HeaderMap,
+        body: Inbound,
+    ) -> Result<(Operation<'static>, Payload), GatewayError> {
+        match head.route.body {
+            BodyKind::None => {
+                expect_no_body(&body)?;
+                Ok((operation_without_body(head), Payload::Empty))
+            }
+            BodyKind::JsonOrNone if body.is_end_stream() => {
+                Ok((operation_without_body(head), Payload::Empty))
+            }
+            BodyKind::Json | BodyKind::JsonOrNone => {
+                expect_content_type(headers, "application/json")?;
+                let body = self.collect_json(headers, body).await?;
+                let operation = operation_of_json(head, &body)?;
+                Ok((operation, Payload::Json(body)))
+            }
+            BodyKind::MediaForm => {
+                let boundary = upload_boundary(headers)?;
+                let form = UploadForm::new(&boundary, body).read_head().await;
+                let form = form.map_err(|stopped| intake_error(stopped.reason))?;
+                let upload = Upload {
+                    complete: false,
+                    ttl_minutes: form.fields().ttl_minutes.clone().map(Cow::Owned),
+                    declared_type: form
+                        .fields()
+                        .media_type
+                        .clone()
+                        .or_else(|| head.query("type").map(str::to_owned))
+                        .map(Cow::Owned),
+                    file_type: form
+                        .file()
+                        .content_type
+                        .as_ref()
+                        .map(|value| Cow::Owned(value.to_string())),
+                    use_case: form.fields().use_case.clone().map(Cow::Owned),
+                    file_bytes: 0,
+                };
+                Ok((Operation::UploadMedia(upload), Payload::Form(Box::new(form))))
+            }
+            BodyKind::Raw => {
+                let content_type = headers.get(CONTENT_TYPE).cloned();
+                Ok((operation_without_body(head), Payload::Raw(body, content_type)))
+            }
+        }
+    }
+
+    async fn collect_json(&self, headers: &HeaderMap, body: Inbound) -> Result<Bytes, GatewayError> {
+        let most = self.sources.json_bytes;
+        let announced = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse::<usize>().ok());
+        if announced.is_some_and(|announced| announced > most) {
+            return Err(GatewayError::BodyTooLarge(most));
+        }
+        collect(body, most).await.map_err(|error| match error {
+            CollectError::TooLarge => GatewayError::BodyTooLarge(most),
+            CollectError::Broken(error) => read_failure(error.as_ref()),
+        })
+    }
+
+    /// What is known of each medium that the request names.
+    async fn media_facts(
+        &self,
+        context: &Context,
+        request: &Request<'_>,
+    ) -> Result<Vec<MediaFact>, GatewayError> {
+        match &request.operation {
+            Operation::SendMessage(message) | Operation::SendMarketing(message) => {
+                let Subject::Number(number) = request.subject else {
+                    return Ok(Vec::new());
+                };
+                let mut facts = Vec::new();
+                for media in message.media_ids() {
+                    facts.push(self.media_fact(context, media, Some(number)).await?);
+                }
+                Ok(facts)
+            }
+            Operation::ReadMedia(media) | Operation::DeleteMedia(media) => {
+                let Subject::Media { number } = request.subject else {
+                    return Ok(Vec::new());
+                };
+                Ok(vec![self.media_fact(context, *media, number).await?])
+            }
+            // A URL was given out for pinned media only; a medium that lost its pin since is gone.
+            Operation::DownloadMedia(media) => Ok(vec![self.pinned(*media)]),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn pinned(&self, media: MediaId) -> MediaFact {
+        self.sources
+            .pins
+            .find(media)
+            .map_or(MediaFact::Unknown, MediaFact::Pinned)
+    }
+
+    async fn media_fact(
+        &self,
+        context: &Context,
+        media: MediaId,
+        number: Option<PhoneNumberId>,
+    ) -> Result<MediaFact, GatewayError> {
+        let known = self.pinned(media);
+        if known != MediaFact::Unknown {
+            return Ok(known);
+        }
+        let policies = &context.principal.policies;
+        let Some(policy) = number
+            .filter(|number| context.principal.caller().may_use(*number))
+            .and_then(|number| policies.numbers.get(&number))
+        else {
+            return Ok(MediaFact::Unknown);
+        };
+        match policy.media.unknown_ids {
+            UnknownIds::Deny | UnknownIds::Allow => Ok(MediaFact::Unknown),
+            UnknownIds::Verify => self.verify(context, media, policy).await,
+        }
+    }
+
+    /// Asks Meta whether an unknown medium is the number's, ten wrong ids an hour at most: a service that guesses could have
+    /// the number's downloads blocked.
+    async fn verify(
+        &self,
+        context: &Context,
+        media: MediaId,
+        policy: &NumberPolicy,
+    ) -> Result<MediaFact, GatewayError> {
+        let number = policy.phone_number_id;
+        let question = match self.sources.denials.may_ask(number, media) {
+            Ask::Yes(question) => question,
+            Ask::AlreadyDenied | Ask::BudgetSpent => return Ok(MediaFact::Denied),
+        };
+        // The life of inbound media is counted from before the question. That is later than Meta counts from, and the only
+        // moment that is known; under No Storage it is the shortest life that a medium can have.
+        let asked_at = self.sources.clock.now();
+        match self.asker.media(context, media, number).await {
+            Ok(Owned::Theirs(_)) => {
+                question.give_back();
+                let minutes = match policy.storage {
+                    StorageMode::NoStorage => INBOUND_NO_STORAGE_MINUTES,
+                    StorageMode::Default | StorageMode::InCountry(_) => INBOUND_MINUTES,
+                };
+                let pin = Pin {
+                    number,
+                    ends: asked_at.after(self.sources.minute.times(minutes)),
+                    origin: Origin::Inbound,
+                };
+                self.sources
+                    .pins
+                    .record(media, pin)
+                    .await
+                    .map_err(|_| GatewayError::StoreUnavailable)?;
+                Ok(self.pinned(media))
+            }
+            Ok(Owned::No) => {
+                question.denied();
+                Ok(MediaFact::Denied)
+            }
+            Err(error) => {
+                question.give_back();
+                Err(error)
+            }
+        }
+    }
+
+    async fn settings_fact(&self, context: &Context, request: &Request<'_>) -> SettingsFact {
+        let Subject::Number(number) = request.subject else {
+            return SettingsFact::NotNeeded;
+        };
+        let Some(policy) = context.principal.policies.numbers.get(&number) else {
+            return SettingsFact::NotNeeded;
+        };
+        if !policy.storage.is_restricted()
+            || !request.operation.carries_content()
+            || !context.principal.caller().may_use(number)
+        {
+            return SettingsFact::NotNeeded;
+        }
+        self.sources
+            .readings
+            .current(policy, self.asker.settings(context, number))
+            .await
+    }
+
+    fn recent_registrations(&self, request: &Request<'_>) -> u32 {
+        let Subject::Number(number) = request.subject else {
+            return 0;
+        };
+        match request.operation {
+            Operation::Register(_) => self
+                .sources
+                .registrations
+                .recent(number, RegistrationCall::Register),
+            Operation::Deregister => self
+                .sources
+                .registrations
+                .recent(number, RegistrationCall::Deregister),
+            _ => 0,
+        }
+    }
+}
+
+/// Whether the caller may use what the path names at all, judged by the same rules before anything of the body is read.
+fn judge_caller(context: &Context, head: &Head) -> Result<(), GatewayError> {
+    let request = Request {
+        subject: head.subject,
+        generation: head.generation(),
+        operation: operation_before_body(head),
+    };
+    curfew_policies::admit(&context.principal.policies, context.principal.caller(), &request)
+        .map_err(GatewayError::Denied)
+}
+
+/// The operation as far as the head tells: enough for who may call what, not for what is in it.
+fn operation_before_body(head: &Head) -> Operation<'static> {
+    match head.route.kind {
+        Kind::Messages | Kind::MarketingMessages => Operation::MarkRead,
+        Kind::UploadMedia => Operation::UploadMedia(Upload::default()),
+        Kind::ChangeSettings => Operation::ChangeSettings(curfew_policies::SettingsChange::default()),
+        Kind::Register => Operation::Register(curfew_policies::Registration::default()),
+        _ => operation_without_body(head),
+    }
+}
+
+pub(crate) fn operation_without_body(head: &Head) -> Operation<'static> {
+    let media = head.node.map(MediaId::from);
+    match (head.route.kind, media) {
+        (Kind::ReadMedia, Some(media)) => Operation::ReadMedia(media),
+        (Kind::DeleteMedia, Some(media)) => Operation::DeleteMedia(media),
+        (Kind::Deregister, _) => Operation::Deregister,
+        (Kind::RequestCode, _) => Operation::RequestCode,
+        (Kind::VerifyCode, _) => Operation::VerifyCode,
+        (Kind::Unverified(operation), _) => Operation::Unverified(operation),
+        (Kind::RedirectWebhooks, _) => Operation::RedirectWebhooks,
+        (Kind::Read, _) => Operation::Read(head.route.name),
+        _ => Operation::Manage(head.route.name),
+    }
+}
+
+/// Makes the operation of a JSON body.
+pub(crate) fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'static>, GatewayError> {
+    let sends = |body| -> Result<Option<Message<'static>>, GatewayError> {
+        match message::read(body)? {
+            MessageBody::ReadReceipt => Ok(None),
+            MessageBody::Send(message, _recipient) => Ok(Some(message.into_owned())),
+        }
+    };
+    match head.route.kind {
+        Kind::Messages => Ok(sends(body)?.map_or(Operation::MarkRead, Operation::SendMessage)),
+        // A read receipt is no marketing message; as a message without a type it is refused where that matters.
+        Kind::MarketingMessages => match sends(body)? {
+            Some(message) => Ok(Operation::SendMarketing(message)),
+            None => Ok(Operation::MarkRead),
+        },
+        Kind::ChangeSettings => Ok(Operation::ChangeSettings(read_settings(body)?.into_owned())),
+        Kind::Register => Ok(Operation::Register(read_registration(body)?.into_owned())),
+        kind => {
+            let top = checked_top_level(body)?;
+            let has = |names: &[&str]| top.find(names).is_some();
+            Ok(match kind {
+                Kind::ChangeNumber if has(&["webhook_configuration"]) => Operation::RedirectWebhooks,
+                Kind::SubscribeApp if has(&["override_callback_uri", "verify_token"]) => {
+                    Operation::RedirectWebhooks
+                }
+                Kind::Call if has(&["recording", "transcription"]) => {
+                    Operation::Unverified(UnverifiedOperation::CallRecording)
+                }
+                _ => operation_without_body(head),
+            })
+        }
+    }
+}
+
+fn checked_top_level(body: &[u8]) -> Result<json::TopLevel<'_>, GatewayError> {
+    let top = json::check_object(body)?;
+    match top.control_parameter() {
+        Some(key) => Err(GatewayError::ControlMember(
+            curfew_policies::shown(key).into_owned(),
+        )),
+        None => Ok(top),
+    }
+}
+
+fn expect_no_body(body: &Inbound) -> Result<(), GatewayError> {
+    if body.is_end_stream() {
+        Ok(())
+    } else {
+        Err(GatewayError::UnexpectedBody)
+    }
+}
+
+/// The boundary of an upload's form, from its one `Content-Type`.
+pub(crate) fn upload_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayError> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(wrong_content_type(headers, "multipart/form-data"));
+    };
+    let is_form = value
+        .to_str()
+        .is_ok_and(|value| curfew_policies::essence(value).eq_ignore_ascii_case("multipart/form-data"));
+    if !is_form {
+        return Err(wrong_content_type(headers, "multipart/form-data"));
+    }
+    Ok(boundary_of(value)?)
+}
+
+fn intake_error(error: IntakeError<BoxError>) -> GatewayError {
+    match error {
+        IntakeError::Form(error) => GatewayError::Form(error),
+        IntakeError::Inbound(error) => read_failure(error.as_ref()),
+    }
+}
+
+/// Exactly one `Content-Type`, with this essence; `charset=utf-8` may follow.
+pub(crate) fn expect_content_type(headers: &HeaderMap, expected: &'static str) -> Result<(), GatewayError> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(wrong_content_type(headers, expected));
+    };
+    let Ok(value) = value.to_str() else {
+        return Err(wrong_content_type(headers, expected));
+    };
+    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
+    let parameters = parameters.trim_ascii();
+    let charset_is_fine = parameters.is_empty()
+        || parameters.eq_ignore_ascii_case("charset=utf-8")
+        || parameters.eq_ignore_ascii_case("charset=\"utf-8\"");
+    if essence.trim_ascii().eq_ignore_ascii_case(expected) && charset_is_fine {
+        Ok(())
+    } else {
+        Err(wrong_content_type(headers, expected))
+    }
+}
+
+fn wrong_content_type(headers: &HeaderMap, expected: &'static str) -> GatewayError {
+    let came = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map_or_else(
+            || "none".to_owned(),
+            |value| format!("{:?}", curfew_policies::shown(value)),
+        );
+    GatewayError::ContentType { expected, came }
+}
+
+/// What broke a body: the front door, its pauses, or the connection.
+pub(crate) fn read_failure(error: &(dyn std::error::Error + 'static)) -> GatewayError {
+    match FrontDoorRefusal::of_error(error) {
+        Some(FrontDoorRefusal::BodyTimeout) => GatewayError::BodyTimeout,
+        Some(refusal) => GatewayError::FrontDoor(refusal),
+        None => GatewayError::BodyBroken,
+    }
+}

@@ -1,0 +1,165 @@
+//! Adds Meta's token. It is the innermost layer: the token exists from here inwards and nowhere else.
+//!
+//! The request is built here from an exchange's values: nothing of the caller's but method, target, body, `Accept` and
+//! the body's type ever was in it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aws_lc_rs::hmac;
+use futures_util::future::Either;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Uri};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::future::{Ready, ready};
+use tower::{Layer, Service};
+
+use super::enforce::{Exchange, ExchangeParts, ExchangeTarget};
+use crate::body::Outbound;
+use crate::call::Credential;
+use crate::upstream::{ExchangeError, MetaAnswer};
+
+/// Fixed and not empty: some values fail at the media host.
+const OUR_USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("curfew/", env!("CARGO_PKG_VERSION")));
+
+/// The layer.
+#[derive(Clone)]
+pub struct GraphTokenLayer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    scheme: Scheme,
+    authority: Authority,
+    token: Option<SecretString>,
+    app_secret: Option<SecretString>,
+}
+
+impl GraphTokenLayer {
+    /// The Graph API's origin, the gateway's own token, and the app secret for `appsecret_proof` (Graph API, "Secure
+    /// requests").
+    #[must_use]
+    pub fn new(
+        scheme: Scheme,
+        authority: Authority,
+        token: Option<SecretString>,
+        app_secret: Option<SecretString>,
+    ) -> Self {
+        let shared = Shared {
+            scheme,
+            authority,
+            token,
+            app_secret,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl<S> Layer<S> for GraphTokenLayer {
+    type Service = GraphToken<S>;
+
+    fn layer(&self, inner: S) -> GraphToken<S> {
+        GraphToken {
+            inner,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub struct GraphToken<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> Service<Exchange> for GraphToken<S>
+where
+    S: Service<Request<Outbound>, Response = MetaAnswer, Error = ExchangeError>,
+{
+    type Response = MetaAnswer;
+    type Error = ExchangeError;
+    type Future = Either<S::Future, Ready<Result<MetaAnswer, ExchangeError>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, exchange: Exchange) -> Self::Future {
+        match self.shared.request(exchange) {
+            Some(request) => Either::Left(self.inner.call(request)),
+            None => Either::Right(ready(Err(ExchangeError::Unsent(
+                "the request cannot be built".into(),
+            )))),
+        }
+    }
+}
+
+impl Shared {
+    fn request(&self, exchange: Exchange) -> Option<Request<Outbound>> {
+        let ExchangeParts {
+            method,
+            destination,
+            body,
+            content_type,
+            accept,
+            credential,
+        } = exchange.into_parts();
+        let token = match &credential {
+            Credential::Gateway => self.token.as_ref()?,
+            Credential::Caller(token) => token,
+        };
+        let (authorization, proof) = self.credentials(token)?;
+        let uri = match destination {
+            ExchangeTarget::Graph(target) => self.graph_uri(target, proof.as_deref())?,
+            ExchangeTarget::Media(url) => url.uri(),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, authorization);
+        headers.insert(USER_AGENT, OUR_USER_AGENT);
+        if let Some(content_type) = content_type {
+            headers.insert(CONTENT_TYPE, content_type);
+        }
+        if let Some(accept) = accept {
+            headers.insert(ACCEPT, accept);
+        }
+        Some(request)
+    }
+
+    /// The one place where a token is exposed.
+    fn credentials(&self, token: &SecretString) -> Option<(HeaderValue, Option<String>)> {
+        let token = token.expose_secret();
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+        authorization.set_sensitive(true);
+        let proof = self.app_secret.as_ref().map(|secret| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
+            let mut hex = String::with_capacity(64);
+            for byte in hmac::sign(&key, token.as_bytes()).as_ref() {
+                // Writing to a `String` cannot fail.
+                let _ = write!(hex, "{byte:02x}");
+            }
+            hex
+        });
+        Some((authorization, proof))
+    }
+
+    fn graph_uri(&self, mut target: String, proof: Option<&str>) -> Option<Uri> {
+        if let Some(proof) = proof {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target.push_str("appsecret_proof=");
+            target.push_str(proof);
+        }
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+        Uri::from_parts(parts).ok()
+    }
+}

@@ -1,0 +1,72 @@
+//! What is remembered of a request while it is handled: enough for its log line, nothing of its content.
+
+use std::sync::{Arc, OnceLock};
+
+use curfew_policies::PhoneNumberId;
+
+/// Filled on the way down, read when the answer comes back up. Every field is written once, by the layer that learns it.
+#[derive(Debug, Default)]
+pub struct Record {
+    caller: OnceLock<Arc<str>>,
+    operation: OnceLock<&'static str>,
+    number: OnceLock<PhoneNumberId>,
+    observed: OnceLock<&'static str>,
+    unverified: OnceLock<String>,
+}
+
+impl Record {
+    /// Who asks.
+    pub fn caller(&self, name: Arc<str>) {
+        let _ = self.caller.set(name);
+    }
+
+    /// What is asked for.
+    pub fn operation(&self, name: &'static str) {
+        let _ = self.operation.set(name);
+    }
+
+    /// Which number it is about.
+    pub fn number(&self, number: PhoneNumberId) {
+        let _ = self.number.set(number);
+    }
+
+    /// Under `enforcement = "monitor"`: by which rule it would have been refused.
+    pub fn observed(&self, slug: &'static str) {
+        let _ = self.observed.set(slug);
+    }
+
+    /// What passed only because `allow_unverified` names it.
+    pub fn unverified(&self, what: String) {
+        let _ = self.unverified.set(what);
+    }
+
+    /// Who asked, or `-`.
+    #[must_use]
+    pub fn caller_name(&self) -> &str {
+        self.caller.get().map_or("-", |name| name)
+    }
+
+    /// What was asked for, or `-` where it was not found out.
+    #[must_use]
+    pub fn operation_name(&self) -> &'static str {
+        self.operation.get().copied().unwrap_or("-")
+    }
+
+    /// The number, or 0 where there is none.
+    #[must_use]
+    pub fn number_id(&self) -> u64 {
+        self.number.get().map_or(0, |number| number.get())
+    }
+
+    /// The rule that only watched.
+    #[must_use]
+    pub fn observed_slug(&self) -> Option<&'static str> {
+        self.observed.get().copied()
+    }
+
+    /// What passed by `allow_unverified`.
+    #[must_use]
+    pub fn unverified_use(&self) -> Option<&str> {
+        self.unverified.get().map(String::as_str)
+    }
+}

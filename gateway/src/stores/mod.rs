@@ -1,0 +1,126 @@
+//! What the gateway remembers, behind narrow types: whoever uses one does not see where it is kept.
+//!
+//! [`MediaPins`] and [`Registrations`] outlive the process when they are [opened](Stores::open) on a file. [`UrlGrants`]
+//! and [`DenialBudget`] are short-lived by nature and stay in memory. No store holds message content or media.
+//!
+//! A store that cannot answer is an error, never an empty answer: the caller refuses.
+
+mod denials;
+mod grants;
+mod pins;
+mod readings;
+mod registrations;
+mod sqlite;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use curfew_policies::Minute;
+use thiserror::Error;
+
+pub use denials::{Ask, DenialBudget, Question};
+pub use grants::{CallerTag, Claims, CryptoUnavailable, Grant, GrantId, UrlError, UrlGrants, UrlSigner};
+pub use pins::MediaPins;
+pub use readings::SettingsReadings;
+pub use registrations::{RegistrationCall, Registrations};
+
+use crate::clock::Clock;
+
+/// The stores that share one file, or one process's memory.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// Which number each medium belongs to, and until when it lives.
+    pub pins: MediaPins,
+    /// The register and deregister calls that went to Meta.
+    pub registrations: Registrations,
+}
+
+impl Stores {
+    /// Stores that last as long as the process.
+    #[must_use]
+    pub fn in_memory(clock: &Clock, minute: Minute) -> Self {
+        Self {
+            pins: MediaPins::in_memory(clock.clone(), minute),
+            registrations: Registrations::in_memory(clock.clone(), minute),
+        }
+    }
+
+    /// Stores that are kept in the SQLite file at `path`, which is made if it is missing; its folder is not.
+    ///
+    /// Blocks while the file is read. The last clone that is dropped blocks until what was asked for is written.
+    ///
+    /// # Errors
+    ///
+    /// When another gateway holds the file, when it is not ours, newer than this version or damaged, and when it cannot
+    /// be opened or made.
+    pub fn open(path: &Path, clock: &Clock, minute: Minute) -> Result<Self, StoreError> {
+        let (writer, pins, calls) = sqlite::open(path, clock, minute)?;
+        let writer = Arc::new(writer);
+        Ok(Self {
+            pins: MediaPins::kept_by(Arc::clone(&writer), pins, clock.clone(), minute),
+            registrations: Registrations::kept_by(writer, calls, clock.clone()),
+        })
+    }
+}
+
+/// Why a store could not be opened, or did not do what it was asked to.
+#[derive(Clone, Debug, Error)]
+pub enum StoreError {
+    /// Another process, or another part of this one, has the file open as its store.
+    #[error("{path} is in use by another gateway")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is there, and is not SQLite's.
+    #[error("{path} is not a SQLite database")]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is SQLite's, but another program's.
+    #[error("{path} is the database of another program")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version of the gateway has written the file.
+    #[error("{path} has schema version {found}; this gateway knows versions up to {known}")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version that the file has.
+        found: i64,
+        /// The last version that this gateway knows.
+        known: i64,
+    },
+    /// A row says what the gateway never writes.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Which row, and what is wrong with it.
+        what: String,
+    },
+    /// The file, its lock file or its folder cannot be used.
+    #[error("{path} cannot be opened")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system or SQLite said.
+        source: Cause,
+    },
+    /// It could not be written, so it counts as not done. A later call may succeed.
+    #[error("the store could not write")]
+    Write {
+        /// What SQLite said.
+        source: Cause,
+    },
+    /// The writing thread is gone. Only a restart helps.
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+/// The error below a [`StoreError`]; for logs, not for callers.
+pub type Cause = Arc<dyn Error + Send + Sync>;

@@ -1,0 +1,189 @@
+//! The connection to Meta: one pooled client, no silent retries, no redirects.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Request;
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use thiserror::Error;
+use tower::Service;
+
+use crate::body::{BoxError, Outbound};
+
+/// What Meta answers, its body still coming.
+pub type MetaAnswer = http::Response<Incoming>;
+
+/// How long a TCP connection to Meta may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long Meta may take from the last byte of a request to the head of its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an unused connection is kept. Content lingers in a connection's buffers, so this is far below the hour of
+/// No Storage.
+const POOL_IDLE: Duration = Duration::from_secs(60);
+/// How often a request that no byte was written of is tried again: pooled connections may have died unseen.
+const UNSENT_TRIES: usize = 3;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ExchangeError {
+    /// No byte of the request was written.
+    #[error("no connection to Meta")]
+    Unsent(#[source] BoxError),
+    /// Some byte may have been written, and no whole answer came.
+    #[error("the exchange with Meta broke off")]
+    Broken(#[source] BoxError),
+}
+
+/// The client.
+#[derive(Clone)]
+pub struct Upstream {
+    client: Client<HttpsConnector<HttpConnector>, Outbound>,
+}
+
+impl Upstream {
+    /// A client that trusts what `tls` trusts, and speaks clear text where a URL says `http` (the configuration allows
+    /// that on loopback only).
+    #[must_use]
+    pub fn new(tls: rustls::ClientConfig) -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            // Ours to decide: only what was not written at all is sent again.
+            .retry_canceled_requests(false)
+            .http1_max_buf_size(64 * 1024)
+            .set_host(true)
+            .build(connector);
+        Self { client }
+    }
+
+    async fn exchange(self, request: Request<Outbound>) -> Result<MetaAnswer, ExchangeError> {
+        let (parts, body) = request.into_parts();
+        let (mut body, spare) = match body {
+            Outbound::Empty => (Outbound::Empty, Some(Bytes::new())),
+            Outbound::Whole(body) => {
+                let bytes = whole(body);
+                (Outbound::json(bytes.clone()), Some(bytes))
+            }
+            streamed => (streamed, None),
+        };
+        let mut tries = UNSENT_TRIES;
+        loop {
+            let answer = self.client.request(Request::from_parts(parts.clone(), body));
+            let error = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(elapsed) => return Err(ExchangeError::Broken(elapsed.into())),
+            };
+            if error.is_connect() {
+                return Err(ExchangeError::Unsent(error.into()));
+            }
+            tries -= 1;
+            match &spare {
+                Some(bytes) if was_not_written(&error) && tries > 0 => {
+                    body = if bytes.is_empty() {
+                        Outbound::Empty
+                    } else {
+                        Outbound::json(bytes.clone())
+                    };
+                }
+                _ if was_not_written(&error) => return Err(ExchangeError::Unsent(error.into())),
+                _ => return Err(ExchangeError::Broken(error.into())),
+            }
+        }
+    }
+}
+
+/// Whether hyper gave the request back before it had taken any of it: the connection was found dead.
+fn was_not_written(error: &ClientError) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_canceled();
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn whole(body: http_body_util::Full<Bytes>) -> Bytes {
+    use futures_util::FutureExt as _;
+    // A `Full` body is always ready.
+    body.collect()
+        .now_or_never()
+        .and_then(Result::ok)
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default()
+}
+
+impl Service<Request<Outbound>> for Upstream {
+    type Response = MetaAnswer;
+    type Error = ExchangeError;
+    type Future = Pin<Box<dyn Future<Output = Result<MetaAnswer, ExchangeError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Outbound>) -> Self::Future {
+        Box::pin(self.clone().exchange(request))
+    }
+}
+
+/// Why a body was not collected.
+#[derive(Debug)]
+pub enum CollectError {
+    /// It is larger than allowed.
+    TooLarge,
+    /// It broke off.
+    Broken(BoxError),
+}
+
+/// Collects a body of at most `most` bytes. One that comes in one frame is not copied.
+///
+/// # Errors
+///
+/// When it is larger, or breaks off.
+pub async fn collect<B>(mut body: B, most: usize) -> Result<Bytes, CollectError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| CollectError::Broken(error.into()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > most {
+            return Err(CollectError::TooLarge);
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+                first = Bytes::new();
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}

@@ -1,0 +1,230 @@
+//! The whole gateway in front of the emulator, over real sockets: what every promise is tested on.
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code, of which each file uses a part; a failure here is a failed test"
+)]
+
+pub mod client;
+pub mod form;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use curfew::clock::{Clock, ManualTime};
+use curfew::config::{Config, Limits, StoreConfig, TlsFiles, Upstream};
+use curfew::gateway::Gateway;
+use curfew::server::Drained;
+use curfew_emulator::{Emulator, Options};
+use curfew_policies::{Minute, Timestamp};
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub use client::{Client, Reply};
+
+/// The token that the emulator takes, and in pass-through the one that callers present.
+pub const TOKEN: &str = "EAAG-the-only-token";
+
+/// A No Storage number, a Local Storage number and a default one, in one account, without callers.
+pub const PASS_THROUGH: &str = r#"
+[[number]]
+phone_number_id = "1001"
+waba_id = "5001"
+storage = { mode = "no_storage" }
+[number.media]
+ttl_minutes = { min = 60, max = 1440, default = 120 }
+
+[[number]]
+phone_number_id = "1002"
+waba_id = "5001"
+storage = { mode = "in_country", region = "DE" }
+
+[[number]]
+phone_number_id = "1003"
+waba_id = "5001"
+storage = { mode = "default" }
+"#;
+
+/// The number of [`PASS_THROUGH`] with No Storage.
+pub const NO_STORAGE: u64 = 1001;
+/// The number of [`PASS_THROUGH`] with Local Storage in Germany.
+pub const IN_COUNTRY: u64 = 1002;
+/// The number of [`PASS_THROUGH`] with default storage.
+pub const DEFAULT: u64 = 1003;
+
+/// What a world is made of.
+pub struct Setup {
+    pub policies: String,
+    pub store: StoreConfig,
+    pub limits: Limits,
+    pub tls: Option<TlsFiles>,
+    pub emulator: Options,
+    /// Where the gateway's clock stands at the start; it moves by [`World::time`] only.
+    pub start: Timestamp,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            policies: PASS_THROUGH.to_owned(),
+            store: StoreConfig::Memory,
+            limits: Limits::default(),
+            tls: None,
+            emulator: Options::default(),
+            start: Timestamp::from_millis(1_800_000_000_000),
+        }
+    }
+}
+
+/// A gateway and what it stands in front of. Dropped, both end.
+pub struct World {
+    pub emulator: Emulator,
+    pub gateway: Running,
+    pub time: ManualTime,
+    clock: Clock,
+    setup: Setup,
+}
+
+/// A gateway that serves.
+pub struct Running {
+    pub addr: SocketAddr,
+    pub admin: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Drained>,
+}
+
+impl Running {
+    /// Lets requests under way end, then ends.
+    pub async fn stop(mut self) -> Drained {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        self.served.await.expect("the gateway does not panic")
+    }
+}
+
+impl World {
+    /// A world of these policies.
+    pub async fn of(policies: &str) -> Self {
+        let setup = Setup {
+            policies: policies.to_owned(),
+            ..Setup::default()
+        };
+        Self::start(setup).await
+    }
+
+    /// A world of [`PASS_THROUGH`].
+    pub async fn pass_through() -> Self {
+        Self::start(Setup::default()).await
+    }
+
+    pub async fn start(mut setup: Setup) -> Self {
+        let emulated = Options {
+            numbers: Options::from_policies_toml(&setup.policies).expect("the emulator reads the policies"),
+            tokens: vec![TOKEN.to_owned()],
+            start: Some(setup.start.millis() / 1000),
+            ..std::mem::take(&mut setup.emulator)
+        };
+        let emulator = Emulator::start(emulated).await.expect("the emulator starts");
+        let (clock, time) = Clock::manual(setup.start);
+        let gateway = run(&setup, &emulator.base_url(), clock.clone()).await;
+        Self {
+            emulator,
+            gateway,
+            time,
+            clock,
+            setup,
+        }
+    }
+
+    /// Ends the gateway in good order, and starts another one on the same store and upstream.
+    pub async fn restart(self) -> Self {
+        let Self {
+            emulator,
+            gateway,
+            time,
+            clock,
+            setup,
+        } = self;
+        gateway.stop().await;
+        let gateway = run(&setup, &emulator.base_url(), clock.clone()).await;
+        Self {
+            emulator,
+            gateway,
+            time,
+            clock,
+            setup,
+        }
+    }
+
+    /// Lets minutes pass, for the gateway and for the emulator.
+    pub fn pass_minutes(&self, minutes: u64) {
+        self.time.advance(std::time::Duration::from_secs(60 * minutes));
+        self.emulator.advance(minutes);
+    }
+
+    /// A client that presents [`TOKEN`].
+    pub fn client(&self) -> Client {
+        Client::new(self.gateway.addr).bearer(TOKEN)
+    }
+
+    /// A client that presents this key.
+    pub fn caller(&self, key: &str) -> Client {
+        Client::new(self.gateway.addr).bearer(key)
+    }
+
+    /// Everything that reached the emulator but the gateway's own questions, as `METHOD path`.
+    pub fn reached(&self) -> Vec<String> {
+        self.emulator
+            .received()
+            .iter()
+            .map(|received| format!("{} {}", received.method, received.path))
+            .filter(|call| !(call.starts_with("GET") && call.ends_with("/settings")))
+            .collect()
+    }
+}
+
+async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
+    let policies = curfew_policies::parse(&setup.policies)
+        .unwrap_or_else(|problems| panic!("the policies have problems: {problems:?}"));
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = Config {
+        listen: loopback,
+        admin_listen: loopback,
+        policies: "policies.toml".into(),
+        public_url: None,
+        tls: setup.tls.clone(),
+        upstream: Upstream {
+            graph: upstream.parse().expect("an origin"),
+            media: vec![upstream.parse().expect("an origin")],
+            token: (!policies.is_pass_through()).then(|| SecretString::from(TOKEN)),
+            app_secret: None,
+            ca_file: None,
+        },
+        store: setup.store.clone(),
+        limits: setup.limits.clone(),
+        audit: None,
+        telemetry: None,
+    };
+    let gateway = Gateway::bind(&config, policies, Minute::REAL, clock)
+        .await
+        .expect("the gateway starts");
+    let addr = gateway.address().expect("an address");
+    let admin = gateway.admin_address().expect("an address");
+    let (stop, stopped) = oneshot::channel();
+    let served = tokio::spawn(gateway.serve(async {
+        let _ = stopped.await;
+    }));
+    Running {
+        addr,
+        admin,
+        stop: Some(stop),
+        served,
+    }
+}
