@@ -496,11 +496,11 @@ fn take_media_member<'a>(object: &mut Open<'a>, key: &Key<'a>, value: Shallow<'a
 }
 
 fn id_value(value: Shallow<'_>) -> IdValue<'_> {
-    let is_plain = matches!(value, Shallow::Text(_) | Shallow::Whole(_));
+    // Only a string, or a number of plain digits, is written like an id.
     let text = value.rendered();
     match text.parse() {
-        Ok(id) if is_plain => IdValue::Canonical(id),
-        _ => IdValue::Other(text),
+        Ok(id) => IdValue::Canonical(id),
+        Err(_) => IdValue::Other(text),
     }
 }
 

@@ -181,6 +181,9 @@ fn other_brackets_make_the_type_unknown() {
     }
     let flow_data = r#"{"type":"interactive","interactive":{"action":{"parameters":{"flow_action_payload":{"data":{"a[0]":"x"}}}}}}"#;
     assert_eq!(message(flow_data).kind, MessageKind::Known("interactive"));
+    // In a media object they are unknown members, which says more.
+    let in_medium = r#"{"type":"image","image":{"id":"1","crop[x]":1}}"#;
+    assert_eq!(message(in_medium).kind, MessageKind::Known("image"));
 }
 
 #[test]

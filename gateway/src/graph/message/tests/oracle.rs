@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use curfew_policies::shown;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
@@ -108,10 +109,24 @@ fn slow(body: &str) -> Findings {
     slow.findings.sorted()
 }
 
+#[derive(Clone)]
+enum Step {
+    Key(String),
+    Element(usize),
+}
+
+impl Step {
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Element(_) => None,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Slow {
-    /// Keys, and `[3]` for an element.
-    path: Vec<String>,
+    path: Vec<Step>,
     /// The object at each length of the path, where there is one.
     objects: BTreeMap<usize, Value>,
     findings: Findings,
@@ -130,7 +145,7 @@ impl Slow {
             }
             Value::Array(elements) => {
                 for (index, element) in elements.iter().enumerate() {
-                    self.path.push(format!("[{index}]"));
+                    self.path.push(Step::Element(index));
                     self.visit(element);
                     self.path.pop();
                 }
@@ -138,20 +153,14 @@ impl Slow {
             Value::Object(members) => {
                 let depth = self.path.len();
                 let before = self.objects.insert(depth, value.clone());
-                let key = self
-                    .path
-                    .iter()
-                    .rev()
-                    .find(|step| !is_element(step))
-                    .cloned()
-                    .unwrap_or_default();
+                let key = self.path.iter().rev().find_map(Step::key).unwrap_or_default();
                 let is_medium = MEDIA.contains(&key.to_lowercase().as_str());
                 if is_medium {
                     let found = self.medium(value);
                     self.findings.media.push(found);
                 }
                 for (key, value) in members {
-                    self.path.push(key.clone());
+                    self.path.push(Step::Key(key.clone()));
                     self.notice(key, value, is_medium);
                     self.visit(value);
                     self.path.pop();
@@ -266,15 +275,15 @@ impl Slow {
         let mut steps = self.path.iter();
         for part in pattern.split(' ') {
             if part == "**" {
-                let rest: Vec<_> = steps.collect();
-                let odd = |step: &String| {
-                    MEDIA.contains(&step.to_lowercase().as_str()) && *step != step.to_lowercase()
-                };
-                return !rest.is_empty() && !rest.into_iter().any(odd);
+                let mut rest = steps.peekable();
+                return rest.peek().is_some()
+                    && !rest.filter_map(Step::key).any(|key| {
+                        MEDIA.contains(&key.to_lowercase().as_str()) && key != key.to_lowercase()
+                    });
             }
             let matches = match steps.next() {
-                Some(step) if is_element(step) => part == "[]",
-                Some(step) => part.split('|').any(|alternative| alternative == step),
+                Some(Step::Element(_)) => part == "[]",
+                Some(Step::Key(key)) => part != "[]" && part.split('|').any(|alternative| alternative == key),
                 None => false,
             };
             if !matches {
@@ -287,17 +296,14 @@ impl Slow {
     fn at(&self) -> String {
         let mut at = String::new();
         for step in &self.path {
-            if !at.is_empty() && !is_element(step) {
-                at.push('.');
+            match step {
+                Step::Key(key) if at.is_empty() => at.push_str(&shown(key)),
+                Step::Key(key) => at.extend([".", &shown(key)]),
+                Step::Element(index) => at.push_str(&format!("[{index}]")),
             }
-            at.push_str(step);
         }
         at
     }
-}
-
-fn is_element(step: &str) -> bool {
-    step.starts_with('[')
 }
 
 fn shown_value(value: &Value) -> String {
