@@ -10,6 +10,7 @@
 mod activity;
 mod alarm;
 mod body;
+mod bridge;
 mod chunked;
 mod detect;
 mod head;
