@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// hyper's buffers per HTTP/1 connection and direction, in bytes; enough for the largest head.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Figures for HTTP/2 from Envoy's guide for edge proxies (`reference/reliability.md` section 1).
+/// Figures for HTTP/2 from Envoy's documentation, "Configuring Envoy as an edge proxy".
 const HTTP2_STREAMS: u32 = 100;
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
