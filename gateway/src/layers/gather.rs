@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::enforce::Exchange;
-use crate::body::{BoxError, Inbound};
+use crate::body::Inbound;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
@@ -31,7 +31,7 @@ use crate::graph::message::{self, Body as MessageBody};
 use crate::graph::multipart::{Boundary, IntakeError, UploadForm, boundary_of};
 use crate::graph::routes::{BodyKind, Kind};
 use crate::graph::settings::{read_registration, read_settings};
-use crate::server::FrontDoorRefusal;
+use crate::server::{BodyReadError, FrontDoorRefusal};
 use crate::stores::{Ask, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings};
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
@@ -545,10 +545,10 @@ pub(crate) fn upload_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayEr
     Ok(boundary_of(value)?)
 }
 
-fn intake_error(error: IntakeError<BoxError>) -> GatewayError {
+fn intake_error(error: IntakeError<BodyReadError>) -> GatewayError {
     match error {
         IntakeError::Form(error) => GatewayError::Form(error),
-        IntakeError::Inbound(error) => read_failure(error.as_ref()),
+        IntakeError::Inbound(error) => read_failure(&error),
     }
 }
 
