@@ -59,32 +59,32 @@ fn padded(body: impl Fn(&str) -> String, bytes: usize) -> String {
     body(&"a".repeat(bytes.saturating_sub(bare)))
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn text_314_bytes(bencher: divan::Bencher<'_, '_>) {
     bencher.bench(|| read(divan::black_box(TEXT.as_bytes())).is_ok());
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn template_640_bytes(bencher: divan::Bencher<'_, '_>) {
     let body = template();
     bencher.bench(|| read(divan::black_box(body.as_bytes())).is_ok());
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn carousel_template_2_kib(bencher: divan::Bencher<'_, '_>) {
     let body = carousel();
     bencher.bench(|| read(divan::black_box(body.as_bytes())).is_ok());
 }
 
 /// The walk alone, as for bodies of which policy reads no more than the top level.
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn template_640_bytes_checked_only(bencher: divan::Bencher<'_, '_>) {
     let body = template();
     bencher.bench(|| check_object(divan::black_box(body.as_bytes())).is_ok());
 }
 
 /// The yardstick: a tree of the same 640 bytes, which nothing has judged yet.
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn template_640_bytes_as_tree(bencher: divan::Bencher<'_, '_>) {
     let body = template();
     bencher.bench(|| serde_json::from_slice::<serde_json::Value>(divan::black_box(body.as_bytes())).is_ok());

@@ -183,6 +183,12 @@ pub(super) const PLACES: &[(&str, &str, bool, bool)] = &[
         false,
         false,
     ),
+    (
+        r#"{"template":{"components":[{"type":"body","sub_type":"order_details","parameters":[{"action":{"order_details":{"order":{"items":[{"image":$}]}}}}]}]}}"#,
+        "template.components[0].parameters[0].action.order_details.order.items[0].image",
+        false,
+        false,
+    ),
     // Row 9.
     (
         r#"{"template":{"components":[{"type":"limited_time_offer","parameters":[{"image":$}]}]}}"#,
@@ -217,6 +223,12 @@ pub(super) const PLACES: &[(&str, &str, bool, bool)] = &[
     ),
     (
         r#"{"template":{"components":[{"type":"button","sub_type":"url","parameters":[{"action":{"flow_action_data":{"x":{"gif":$}}}}]}]}}"#,
+        "template.components[0].parameters[0].action.flow_action_data.x.gif",
+        false,
+        false,
+    ),
+    (
+        r#"{"template":{"components":[{"sub_type":"flow","parameters":[{"action":{"flow_action_data":{"x":{"gif":$}}}}]}]}}"#,
         "template.components[0].parameters[0].action.flow_action_data.x.gif",
         false,
         false,
