@@ -23,7 +23,7 @@ use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::GraphTokenLayer;
-use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
+use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve, speaking_http};
 use crate::stack::{Parts, stack};
 use crate::stores::{
     CryptoUnavailable, DenialBudget, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
@@ -108,7 +108,7 @@ impl Gateway {
         let tls = config
             .tls
             .as_ref()
-            .map(|files| files.server_config().map(Arc::new))
+            .map(|files| files.server_config().map(speaking_http))
             .transpose()
             .map_err(StartError::Tls)?;
         let grants = UrlGrants::new(clock.clone(), minute, UrlGrants::CAPACITY);

@@ -49,16 +49,26 @@ async fn its_curl_commands_do_what_it_says() {
             .replace("sandbox-token", TOKEN);
         let folder = folder.path().to_owned();
         let output = tokio::task::spawn_blocking(move || {
-            Command::new("sh").arg("-ec").arg(script).current_dir(folder).output().expect("a shell")
+            Command::new("sh")
+                .arg("-ec")
+                .arg(script)
+                .current_dir(folder)
+                .output()
+                .expect("a shell")
         })
         .await
         .expect("it does not panic");
-        assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{block}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         answers.push(String::from_utf8(output.stdout).expect("text"));
     }
     assert_eq!(answers.len(), 2);
     assert!(answers[0].contains("wamid."), "{}", answers[0]);
-    let shown: serde_json::Value = serde_json::from_str(&blocks("json")[0]).expect("the shown answer is JSON");
+    let shown: serde_json::Value =
+        serde_json::from_str(&blocks("json")[0]).expect("the shown answer is JSON");
     let came: serde_json::Value = serde_json::from_str(&answers[1]).expect("an answer");
     for field in ["code", "message", "type", "error_data"] {
         assert_eq!(came["error"][field], shown["error"][field], "{field}");
@@ -81,7 +91,11 @@ fn its_first_policy_and_configuration_are_right() {
         .env("CURFEW_GRAPH_TOKEN", "EAAG-any")
         .output()
         .expect("curfew runs");
-    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    assert!(
+        check.status.success(),
+        "{}",
+        String::from_utf8_lossy(&check.stderr)
+    );
 }
 
 #[test]
