@@ -212,7 +212,11 @@ where
                 {
                     self.books
                         .readings
-                        .current(policy, self.asker.settings(&context, number))
+                        .current(
+                            policy,
+                            context.credential.is_gateways(),
+                            self.asker.settings(&context, number),
+                        )
                         .await;
                 }
                 Ok(passed(parts, body))

@@ -415,7 +415,11 @@ where
         }
         self.sources
             .readings
-            .current(policy, self.asker.settings(context, number))
+            .current(
+                policy,
+                context.credential.is_gateways(),
+                self.asker.settings(context, number),
+            )
             .await
     }
 

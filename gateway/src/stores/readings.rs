@@ -52,8 +52,9 @@ impl SettingsReadings {
 
     /// What `number`'s settings are: the last reading while it is good, else what `ask` says now.
     ///
-    /// `ask` answers `None` when Meta could not be asked; that is [`SettingsFact::Unread`], and stops the number.
-    pub async fn current<F>(&self, number: &NumberPolicy, ask: F) -> SettingsFact
+    /// `ask` answers `None` when Meta could not be asked; that is [`SettingsFact::Unread`], and stops the request. It is
+    /// kept for a while only if `keep_failure` says so: what fails with one caller's token says nothing about another's.
+    pub async fn current<F>(&self, number: &NumberPolicy, keep_failure: bool, ask: F) -> SettingsFact
     where
         F: Future<Output = Option<ObservedStorage>>,
     {
@@ -68,6 +69,9 @@ impl SettingsReadings {
         // The reading counts from before the question: what changed while Meta answered is caught by the next one.
         let asked_at = self.shared.clock.monotonic();
         let observed = ask.await;
+        if observed.is_none() && !keep_failure {
+            return SettingsFact::Unread;
+        }
         let keep = if observed == Some(ObservedStorage::Mode(number.storage)) {
             self.shared.minute.times(number.verify_settings_minutes)
         } else {
