@@ -160,6 +160,7 @@ fn upload(bencher: Bencher<'_, '_>) {
         ttl_minutes: Some("120".into()),
         declared_type: Some("image/png".into()),
         file_type: Some("image/png".into()),
+        use_case: None,
         file_bytes: 100_000,
     };
     measure(bencher, Operation::UploadMedia(upload), &[], Outcome::Allowed);

@@ -335,6 +335,8 @@ mod tests {
             (Operation::Deregister, Storage, false),
             (Operation::RequestCode, Storage, false),
             (Operation::VerifyCode, Storage, false),
+            (Operation::Ask(Question::Settings), Read, false),
+            (Operation::Ask(Question::Media(media)), Read, false),
             (
                 Operation::Unverified(UnverifiedOperation::MarketingMessages),
                 Send,

@@ -43,6 +43,18 @@ proptest! {
     }
 
     #[test]
+    fn admission_is_where_decide_begins(scene in scenes(), by_gateway in prop::bool::weighted(0.1), monitored: bool) {
+        let mut scene = if monitored { scene.monitored() } else { scene };
+        scene.by_gateway = by_gateway;
+        match (scene.admit(), scene.decide()) {
+            (Err(at_the_head), decided) => prop_assert_eq!(Some(at_the_head), decided.err()),
+            (Ok(()), Ok(_)) => {}
+            // What was admitted is not refused for who calls what.
+            (Ok(()), Err(reason)) => prop_assert!(reason.can_be_observed(), "{}", reason),
+        }
+    }
+
+    #[test]
     fn monitoring_observes_exactly_what_enforcing_refuses(scene in scenes()) {
         let enforced = scene.decide();
         match (enforced, scene.monitored().decide()) {

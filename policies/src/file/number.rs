@@ -250,7 +250,7 @@ fn read_ttl(section: &Section<'_>) -> Option<TtlBounds> {
     };
     let least = value_or(&min, TtlMinutes::MIN)?;
     let most = value_or(&max, TtlMinutes::MAX)?;
-    if let Some(Some((value, _))) = max.as_ref().or(min.as_ref())
+    if let Some(Some((value, _))) = &max
         && least > most
     {
         value.add(format!(

@@ -5,7 +5,7 @@ mod strategies;
 use std::str::FromStr;
 
 use super::{Case, Verdict};
-use crate::decision::{Decision, Permit, decide, explain};
+use crate::decision::{Decision, Permit, admit, decide, explain};
 use crate::facts::{Facts, MediaFact, Origin, Pin, SettingsFact};
 use crate::id::PhoneNumberId;
 use crate::message::{IdValue, MediaObject, Message, MessageKind};
@@ -146,6 +146,7 @@ pub(crate) fn png(ttl_minutes: Option<&str>) -> Upload<'static> {
         ttl_minutes: ttl_minutes.map(|text| text.to_owned().into()),
         declared_type: None,
         file_type: Some("image/png".into()),
+        use_case: None,
         file_bytes: 1_000,
     }
 }
@@ -165,6 +166,8 @@ pub(crate) struct Scene {
     pub(crate) policies: PolicySet,
     /// The index of the caller, or pass-through.
     pub(crate) caller: Option<usize>,
+    /// Whether it is the gateway itself that calls.
+    pub(crate) by_gateway: bool,
     pub(crate) request: Request<'static>,
     pub(crate) media: Vec<MediaFact>,
     pub(crate) settings: SettingsFact,
@@ -192,6 +195,7 @@ impl Scene {
         let mut scene = Self {
             policies: PolicySet::default(),
             caller: None,
+            by_gateway: false,
             request: Request {
                 subject,
                 generation: Generation::FromV21,
@@ -226,6 +230,9 @@ impl Scene {
     }
 
     pub(crate) fn caller(&self) -> Caller<'_> {
+        if self.by_gateway {
+            return Caller::Gateway;
+        }
         self.caller.map_or(Caller::PassThrough, |index| {
             Caller::Known(&self.policies.callers[index])
         })
@@ -254,6 +261,10 @@ impl Scene {
             Decision::Allow(permit) => Ok(permit),
             Decision::Deny(reason) => Err(reason),
         }
+    }
+
+    pub(crate) fn admit(&self) -> Result<(), Reason> {
+        admit(&self.policies, self.caller(), &self.request)
     }
 
     /// `"pass"`, or the slug of the refusal.

@@ -8,7 +8,7 @@ use proptest::sample::{select, subsequence};
 use super::{ALL_CLASSES, NOW, Scene, caller, id, in_country, number};
 use crate::facts::{MediaFact, Origin, Pin, SettingsFact};
 use crate::message::{IdValue, MediaObject, Message, MessageKind, StrayLink};
-use crate::operation::{Operation, Request, Subject, UnverifiedOperation};
+use crate::operation::{Operation, Question, Request, Subject, UnverifiedOperation};
 use crate::policy::{AllowUnverified, Enforcement, NumberPolicy, PolicySet, UnknownIds};
 use crate::settings::{Generation, Registration, SettingsChange, StorageParameters};
 use crate::storage::{ObservedStorage, StorageMode};
@@ -133,13 +133,15 @@ pub(crate) fn uploads() -> impl Strategy<Value = Upload<'static>> {
         option::of(number_texts()),
         option::of(types()),
         option::of(types()),
+        option::weighted(0.1, Just("call_voicemail_announcement")),
         0u64..200 * 1024 * 1024,
     )
-        .prop_map(|(complete, ttl, declared, part, file_bytes)| Upload {
+        .prop_map(|(complete, ttl, declared, part, use_case, file_bytes)| Upload {
             complete,
             ttl_minutes: ttl.map(Into::into),
             declared_type: declared.map(Into::into),
             file_type: part.map(Into::into),
+            use_case: use_case.map(Into::into),
             file_bytes,
         })
 }
@@ -316,6 +318,7 @@ pub(crate) fn operations() -> impl Strategy<Value = Operation<'static>> {
         1 => Just(Operation::Deregister),
         1 => Just(Operation::RequestCode),
         1 => Just(Operation::VerifyCode),
+        1 => select(vec![Question::Settings, Question::Media(id(77))]).prop_map(Operation::Ask),
         3 => select(&UnverifiedOperation::ALL).prop_map(Operation::Unverified),
         1 => Just(Operation::RedirectWebhooks),
         1 => Just(Operation::Read("read_number")),
@@ -407,6 +410,7 @@ pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
                     .collect();
                 let mut scene = Scene {
                     caller: (!callers.is_empty()).then_some(0),
+                    by_gateway: false,
                     policies: PolicySet {
                         enforcement: Enforcement::Enforce,
                         numbers: numbers
