@@ -56,7 +56,7 @@ mod examples {
         assert_eq!(number.verify_settings_minutes, 15);
         assert_eq!(number.media.links, Links::Hosts(Vec::new()));
         assert_eq!(number.media.unknown_ids, UnknownIds::Verify);
-        assert_eq!(ttl(number), [60, 43_200, 60]);
+        assert_eq!(ttl(number), [60, 1_440, 120]);
     }
 
     #[test]

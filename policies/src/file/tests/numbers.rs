@@ -14,7 +14,7 @@ fn what_is_left_out_has_its_default() {
     assert!(
         number.allow_unverified.operations.is_empty() && number.allow_unverified.message_types.is_empty()
     );
-    assert_eq!(number.media.ttl, TtlBounds::from_minutes(60, 43_200, 60));
+    assert_eq!(number.media.ttl, TtlBounds::from_minutes(60, 1_440, 120));
     assert_eq!(number.media.unknown_ids, UnknownIds::Verify);
     assert_eq!(number.media.links, Links::Hosts(Vec::new()));
     assert_eq!(number.media.cache_minutes, 60);
@@ -59,10 +59,13 @@ fn the_default_for_links_turns_on_the_mode() {
 #[test]
 fn parts_of_ttl_minutes_fill_each_other_in() {
     for (parts, [min, max, default]) in [
-        ("", [60, 43_200, 60]),
-        ("min = 90", [90, 43_200, 90]),
-        ("max = 90", [60, 90, 60]),
-        ("default = 90", [60, 43_200, 90]),
+        ("", [60, 1_440, 120]),
+        ("min = 90", [90, 1_440, 120]),
+        ("min = 180", [180, 1_440, 180]),
+        ("min = 2_880", [2_880, 2_880, 2_880]),
+        ("max = 90", [60, 90, 90]),
+        ("max = 43_200", [60, 43_200, 120]),
+        ("default = 90", [60, 1_440, 90]),
         ("min = 120, max = 120", [120, 120, 120]),
         ("min = 61, max = 1_440, default = 0x78", [61, 1_440, 120]),
     ] {
@@ -253,7 +256,7 @@ fn ttl_minutes_are_in_order_and_within_metas_bounds() {
         (
             "min = 120, default = 90",
             "default",
-            &["from min 120 to max 43200", "is 90"],
+            &["from min 120 to max 1440", "is 90"],
         ),
         (
             "max = 120, default = 180",
