@@ -66,7 +66,7 @@ fn declared_numbers() -> impl Strategy<Value = (String, NumberPolicy)> {
         number.allow_unverified.operations = unverified;
 
         line("[number.media]".to_owned());
-        number.media.ttl = TtlBounds::default();
+        number.media.ttl = TtlBounds::from_minutes(60, 1_440, 120);
         if let (Some(mut minutes), StorageMode::NoStorage) = (ttl, storage) {
             minutes.sort_unstable();
             let [min, default, max] = minutes;
