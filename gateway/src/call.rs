@@ -80,14 +80,6 @@ pub enum Credential {
     Caller(SecretString),
 }
 
-impl Credential {
-    /// Whether it is the gateway's own.
-    #[must_use]
-    pub const fn is_gateways(&self) -> bool {
-        matches!(self, Self::Gateway)
-    }
-}
-
 /// A request whose caller is known.
 #[derive(Debug)]
 pub struct Identified {

@@ -32,7 +32,9 @@ use crate::graph::multipart::{Boundary, IntakeError, UploadForm, boundary_of};
 use crate::graph::routes::{BodyKind, Kind};
 use crate::graph::settings::{read_registration, read_settings};
 use crate::server::{BodyReadError, FrontDoorRefusal};
-use crate::stores::{Ask, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings};
+use crate::stores::{
+    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings,
+};
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
 /// Inbound media live seven days, under No Storage one hour (Cloud API, "Media" and "No Storage").
@@ -177,7 +179,10 @@ where
         };
         context.record.operation(request.operation.name());
 
-        let media = self.media_facts(&context, &request).await?;
+        let media = match &destination {
+            Destination::Graph { .. } => self.media_facts(&context, &request).await?,
+            Destination::MediaHost { claims, .. } => vec![self.granted(claims)],
+        };
         let settings = self.settings_fact(&context, &request).await;
         let recent_registrations = self.recent_registrations(&request);
         Ok(Call {
@@ -318,10 +323,20 @@ where
                 };
                 Ok(vec![self.media_fact(context, *media, number).await?])
             }
-            // A URL was given out for pinned media only; a medium that lost its pin since is gone.
-            Operation::DownloadMedia(media) => Ok(vec![self.pinned(*media)]),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// The pin behind one of the gateway's own URLs. The URL of another instance, or of before a restart, may be all that is
+    /// known of a medium: it is signed, and says whose the medium is. Such a download asks Meta for the medium's address
+    /// anew, naming the number, so what was deleted elsewhere stays gone.
+    fn granted(&self, claims: &Claims) -> MediaFact {
+        let said = Pin {
+            number: claims.number,
+            ends: claims.ends,
+            origin: Origin::Inbound,
+        };
+        MediaFact::Pinned(self.sources.pins.find(claims.media).unwrap_or(said))
     }
 
     fn pinned(&self, media: MediaId) -> MediaFact {
@@ -415,11 +430,7 @@ where
         }
         self.sources
             .readings
-            .current(
-                policy,
-                context.credential.is_gateways(),
-                self.asker.settings(context, number),
-            )
+            .current(policy, self.asker.settings(context, number))
             .await
     }
 
