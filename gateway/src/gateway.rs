@@ -22,7 +22,7 @@ use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, url_signer};
-use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve, speaking_http};
+use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
 use crate::stack::{Parts, stack};
 use crate::stores::{
     CryptoUnavailable, DenialBudget, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
@@ -107,7 +107,7 @@ impl Gateway {
         let tls = config
             .tls
             .as_ref()
-            .map(|files| files.server_config().map(speaking_http))
+            .map(|files| files.server_config().map(Arc::new))
             .transpose()
             .map_err(StartError::Tls)?;
         let grants = UrlGrants::new(clock.clone(), minute, UrlGrants::CAPACITY);

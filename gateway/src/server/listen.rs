@@ -44,7 +44,7 @@ const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// How a listener serves.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// TLS, or clear text without it.
+    /// TLS, or clear text without it. Its ALPN is replaced by `h2` and `http/1.1`.
     pub tls: Option<Arc<ServerConfig>>,
     /// The front door's limits.
     pub limits: FrontDoorLimits,
@@ -91,7 +91,7 @@ where
 {
     let (drain, drained) = watch::channel(false);
     let acceptor = Arc::new(Acceptor {
-        tls: options.tls.map(TlsAcceptor::from),
+        tls: options.tls.map(offering_both_versions),
         limits: Arc::new(options.limits),
         make,
         drain: drained,
@@ -132,6 +132,13 @@ where
     };
     connections.shutdown().await;
     Drained { cut_off }
+}
+
+/// ALPN is set here and not where certificates are read: what is offered is what this module serves.
+fn offering_both_versions(config: Arc<ServerConfig>) -> TlsAcceptor {
+    let mut config = Arc::unwrap_or_clone(config);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Serves one connection in clear text, until it ends: by itself, by a limit, or soon after `drain` turns true.

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use curfew::config::TlsFiles;
-use curfew::server::speaking_http;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -65,7 +64,7 @@ impl Pki {
 
     async fn listen(&self, mutual: bool) -> Listening {
         let config = self.files(mutual).server_config().unwrap();
-        Listening::start(Recorder::default(), Some(speaking_http(config)), PATIENCE).await
+        Listening::start(Recorder::default(), Some(Arc::new(config)), PATIENCE).await
     }
 
     async fn connect(
