@@ -268,7 +268,7 @@ impl FormEnd {
                     Form::Stopped(GatewayError::Denied(Reason::FileTooLarge { mime, max_bytes }))
                 }
                 AbortReason::Form(error) => Form::Stopped(GatewayError::Form(error)),
-                AbortReason::Inbound(error) => Form::Stopped(super::gather::read_failure(error.as_ref())),
+                AbortReason::Inbound(error) => Form::Stopped(super::gather::read_failure(&error)),
                 AbortReason::Abandoned => Form::NotEnded,
             },
             None => Form::NotEnded,

@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::enforce::Exchange;
-use crate::body::{BoxError, Inbound};
+use crate::body::Inbound;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
@@ -31,8 +31,10 @@ use crate::graph::message::{self, Body as MessageBody};
 use crate::graph::multipart::{Boundary, IntakeError, UploadForm, boundary_of};
 use crate::graph::routes::{BodyKind, Kind};
 use crate::graph::settings::{read_registration, read_settings};
-use crate::server::FrontDoorRefusal;
-use crate::stores::{Ask, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings};
+use crate::server::{BodyReadError, FrontDoorRefusal};
+use crate::stores::{
+    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings,
+};
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
 /// Inbound media live seven days, under No Storage one hour (Cloud API, "Media" and "No Storage").
@@ -177,7 +179,10 @@ where
         };
         context.record.operation(request.operation.name());
 
-        let media = self.media_facts(&context, &request).await?;
+        let media = match &destination {
+            Destination::Graph { .. } => self.media_facts(&context, &request).await?,
+            Destination::MediaHost { claims, .. } => vec![self.granted(claims)],
+        };
         let settings = self.settings_fact(&context, &request).await;
         let recent_registrations = self.recent_registrations(&request);
         Ok(Call {
@@ -318,10 +323,20 @@ where
                 };
                 Ok(vec![self.media_fact(context, *media, number).await?])
             }
-            // A URL was given out for pinned media only; a medium that lost its pin since is gone.
-            Operation::DownloadMedia(media) => Ok(vec![self.pinned(*media)]),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// The pin behind one of the gateway's own URLs. The URL of another instance, or of before a restart, may be all that is
+    /// known of a medium: it is signed, and says whose the medium is. Such a download asks Meta for the medium's address
+    /// anew, naming the number, so what was deleted elsewhere stays gone.
+    fn granted(&self, claims: &Claims) -> MediaFact {
+        let said = Pin {
+            number: claims.number,
+            ends: claims.ends,
+            origin: Origin::Inbound,
+        };
+        MediaFact::Pinned(self.sources.pins.find(claims.media).unwrap_or(said))
     }
 
     fn pinned(&self, media: MediaId) -> MediaFact {
@@ -541,10 +556,10 @@ pub(crate) fn upload_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayEr
     Ok(boundary_of(value)?)
 }
 
-fn intake_error(error: IntakeError<BoxError>) -> GatewayError {
+fn intake_error(error: IntakeError<BodyReadError>) -> GatewayError {
     match error {
         IntakeError::Form(error) => GatewayError::Form(error),
-        IntakeError::Inbound(error) => read_failure(error.as_ref()),
+        IntakeError::Inbound(error) => read_failure(&error),
     }
 }
 

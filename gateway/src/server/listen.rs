@@ -20,7 +20,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
-use super::activity::{Activity, Counted, HeadProgress, drive};
+use super::activity::{Activity, HeadProgress, drive};
+use super::bridge::Bridge;
 use super::detect::{Detected, Rewound, detect};
 use super::limits::FrontDoorLimits;
 use super::strict_io::StrictIo;
@@ -33,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// hyper's buffers per HTTP/1 connection and direction, in bytes; enough for the largest head.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Figures for HTTP/2 from Envoy's guide for edge proxies (`reference/reliability.md` section 1).
+/// Figures for HTTP/2 from Envoy's documentation, "Configuring Envoy as an edge proxy".
 const HTTP2_STREAMS: u32 = 100;
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -230,7 +231,8 @@ impl<M> Acceptor<M> {
         };
         match preface {
             Ok(Detected::Http2) => serve_http2(stream, &self.limits, service, drain).await,
-            other => debug!(?other, %peer, "HTTP/2 was agreed on but not spoken"),
+            Err(error) => debug!(%error, %peer, "connection broke"),
+            Ok(_) => debug!(%peer, "HTTP/2 was agreed on but not spoken"),
         }
     }
 }
@@ -269,7 +271,10 @@ async fn serve_http1<I, S, B>(
     if limits.headers > 100 {
         builder.max_headers(limits.headers);
     }
-    let connection = builder.serve_connection(TokioIo::new(io), Counted::new(service, Arc::clone(&activity)));
+    let connection = builder.serve_connection(
+        TokioIo::new(io),
+        Bridge::new(service, Arc::clone(&activity), limits),
+    );
     if let Err(error) = drive(connection, &activity, drain, limits.keep_alive_idle).await {
         debug!(%error, "HTTP/1 connection broke");
     }
@@ -296,7 +301,7 @@ where
         .keep_alive_interval(HTTP2_PING_INTERVAL)
         .keep_alive_timeout(HTTP2_PING_INTERVAL);
     let io = TokioIo::new(Rewound::new(io));
-    let connection = builder.serve_connection(io, Counted::new(service, Arc::clone(&activity)));
+    let connection = builder.serve_connection(io, Bridge::new(service, Arc::clone(&activity), limits));
     if let Err(error) = drive(connection, &activity, drain, limits.keep_alive_idle).await {
         debug!(%error, "HTTP/2 connection broke");
     }

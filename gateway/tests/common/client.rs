@@ -42,6 +42,18 @@ impl Client {
 
     /// Sends a request with these headers beside `Authorization`. `target` may be a whole URL of the gateway.
     pub async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)], body: Bytes) -> Reply {
+        let reply = self.try_send(method, target, headers, body).await;
+        reply.expect("a whole answer")
+    }
+
+    /// The same, of a gateway that may be gone before it has answered.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
         let uri = if target.starts_with("http") {
             target.to_owned()
         } else {
@@ -55,14 +67,14 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).expect("a request");
-        let response = self.pool.request(request).await.expect("an answer");
+        let response = self.pool.request(request).await?;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
-        Reply {
+        let body = body.collect().await?.to_bytes();
+        Ok(Reply {
             status: parts.status,
             headers: parts.headers,
             body,
-        }
+        })
     }
 
     pub async fn get(&self, target: &str) -> Reply {

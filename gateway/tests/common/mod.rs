@@ -1,6 +1,7 @@
 //! The whole gateway in front of the emulator, over real sockets: what every promise is tested on.
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     unused_imports,
     missing_docs,
@@ -13,9 +14,16 @@
 
 pub mod client;
 pub mod form;
+<<<<<<< HEAD
+#[cfg(unix)]
+pub mod process;
+pub mod raw;
+=======
 pub mod outside;
+>>>>>>> 3aa3e1064677a706b73e3a8a451ceb6dc4f2c49e
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use curfew::clock::{Clock, ManualTime};
 use curfew::config::{Config, Limits, StoreConfig, TlsFiles, Upstream};
@@ -52,6 +60,9 @@ waba_id = "5001"
 storage = { mode = "default" }
 "#;
 
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The number of [`PASS_THROUGH`] with No Storage.
 pub const NO_STORAGE: u64 = 1001;
 /// The number of [`PASS_THROUGH`] with Local Storage in Germany.
@@ -68,6 +79,8 @@ pub struct Setup {
     pub emulator: Options,
     /// Where the gateway's clock stands at the start; it moves by [`World::time`] only.
     pub start: Timestamp,
+    /// The last word on the configuration.
+    pub configure: fn(&mut Config),
 }
 
 impl Default for Setup {
@@ -79,6 +92,7 @@ impl Default for Setup {
             tls: None,
             emulator: Options::default(),
             start: Timestamp::from_millis(1_800_000_000_000),
+            configure: |_| {},
         }
     }
 }
@@ -164,9 +178,30 @@ impl World {
         }
     }
 
+    /// A second gateway with the same configuration and clock on the same upstream, and a memory of its own.
+    pub async fn another_gateway(&self) -> Running {
+        let setup = Setup {
+            policies: self.setup.policies.clone(),
+            limits: self.setup.limits.clone(),
+            tls: self.setup.tls.clone(),
+            configure: self.setup.configure,
+            ..Setup::default()
+        };
+        run(&setup, &self.emulator.base_url(), self.clock.clone()).await
+    }
+
+    /// How often the number's settings were read at the emulator.
+    pub fn settings_reads(&self, number: u64) -> usize {
+        let calls = self.emulator.settings_calls();
+        let reads = calls
+            .iter()
+            .filter(|call| call.phone_number_id == number && call.call == "read");
+        reads.count()
+    }
+
     /// Lets minutes pass, for the gateway and for the emulator.
     pub fn pass_minutes(&self, minutes: u64) {
-        self.time.advance(std::time::Duration::from_secs(60 * minutes));
+        self.time.advance(Duration::from_secs(60 * minutes));
         self.emulator.advance(minutes);
     }
 
@@ -191,11 +226,32 @@ impl World {
     }
 }
 
+/// Fails a test that would wait for ever.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it does not take for ever")
+}
+
+/// A `[[caller]]` of the policies, known by this key.
+pub fn caller_table(name: &str, key: &str, numbers: &[u64], may: &[&str]) -> String {
+    use aws_lc_rs::digest;
+    use std::fmt::Write as _;
+    let mut hash = String::new();
+    for byte in digest::digest(&digest::SHA256, key.as_bytes()).as_ref() {
+        write!(hash, "{byte:02x}").expect("text");
+    }
+    let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+    format!(
+        "\n[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{hash}\"\nnumbers = {numbers:?}\nmay = {may:?}\n"
+    )
+}
+
 async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
     let policies = curfew_policies::parse(&setup.policies)
         .unwrap_or_else(|problems| panic!("the policies have problems: {problems:?}"));
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let config = Config {
+    let mut config = Config {
         listen: loopback,
         admin_listen: loopback,
         policies: "policies.toml".into(),
@@ -213,6 +269,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
         audit: None,
         telemetry: None,
     };
+    (setup.configure)(&mut config);
     let gateway = Gateway::bind(&config, policies, Minute::REAL, clock)
         .await
         .expect("the gateway starts");
