@@ -1,26 +1,23 @@
 //! The whole gateway in front of the emulator, over real sockets: what every promise is tested on.
 #![allow(
     dead_code,
-    unused_imports,
+    missing_docs,
     unreachable_pub,
     unused_imports,
-    missing_docs,
     clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
     reason = "test code, of which each file uses a part; a failure here is a failed test"
 )]
 
 pub mod client;
 pub mod form;
-<<<<<<< HEAD
+pub mod outside;
 #[cfg(unix)]
 pub mod process;
 pub mod raw;
-=======
-pub mod outside;
->>>>>>> 3aa3e1064677a706b73e3a8a451ceb6dc4f2c49e
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
