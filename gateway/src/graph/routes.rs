@@ -429,7 +429,8 @@ pub const ROUTES: &[Route] = &[
     manage(Method::POST, Node::Account, &["phone_numbers"], "add_number"),
     read(Node::Account, &["message_templates"], "read_templates")
         .query(&[
-            "fields", "summary", "limit", "after", "before", "name", "status", "category", "language", "content",
+            "fields", "summary", "limit", "after", "before", "name", "status", "category", "language",
+            "content",
         ])
         .fields(fields::TEMPLATE),
     manage(

@@ -3,7 +3,6 @@
     dead_code,
     unused_imports,
     unreachable_pub,
-    unused_imports,
     missing_docs,
     clippy::expect_used,
     clippy::unwrap_used,
@@ -14,13 +13,10 @@
 
 pub mod client;
 pub mod form;
-<<<<<<< HEAD
+pub mod outside;
 #[cfg(unix)]
 pub mod process;
 pub mod raw;
-=======
-pub mod outside;
->>>>>>> 3aa3e1064677a706b73e3a8a451ceb6dc4f2c49e
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
