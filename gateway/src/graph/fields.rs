@@ -162,3 +162,69 @@ pub fn check(parameter: &'static str, value: &str, known: &'static [&'static str
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_published_sdks_ask_for_is_known() {
+        // As pywa 4.5 writes them.
+        for (value, known) in [
+            (
+                "id,verified_name,display_phone_number,conversational_automation,status,quality_rating,quality_score,\
+                 webhook_configuration,name_status,new_name_status,code_verification_status,account_mode,is_on_biz_app,\
+                 is_official_business_account,is_pin_enabled,is_preverified_number,search_visibility,platform_type,\
+                 throughput,eligibility_for_api_business_global_search,health_status,certificate,new_certificate,\
+                 last_onboarded_time,country_code,country_dial_code,whatsapp_business_manager_messaging_limit",
+                NUMBER,
+            ),
+            ("calling,storage_configuration,user_identity_change", SETTINGS),
+            (
+                "about,address,vertical,description,email,profile_picture_url,websites",
+                BUSINESS_PROFILE,
+            ),
+            (
+                "id,name,language,category,status,components,parameter_format,message_send_ttl_seconds,correct_category,\
+                 previous_category,rejected_reason,library_template_name,quality_score,cta_url_link_tracking_opted_out,\
+                 sub_category,degrees_of_freedom_spec",
+                TEMPLATE,
+            ),
+            (
+                "total_count,message_template_count,message_template_limit,are_translations_complete",
+                TEMPLATE_SUMMARY,
+            ),
+            (
+                "id,name,timezone_id,message_template_namespace,status,business_verification_status,\
+                 is_enabled_for_insights,marketing_messages_lite_api_status,marketing_messages_onboarding_status,\
+                 on_behalf_of_business_info,ownership_type,health_status,currency,country,subscribed_apps,\
+                 owner_business_info,account_review_status,disable_marketing_messages_on_cloud_api",
+                ACCOUNT,
+            ),
+            ("code,prefilled_message,deep_link_url", QR_CODE),
+            ("catalog_id,is_catalog_visible,is_cart_enabled", COMMERCE_SETTINGS),
+        ] {
+            assert_eq!(check("fields", value, known), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_value_is_words_of_the_list_each_once() {
+        for value in [
+            "",
+            "id,",
+            "id,id",
+            "id, status",
+            "ID",
+            "media",
+            "subscribed_apps{id}",
+            "subscribed_apps.limit(1)",
+        ] {
+            let refused = check("fields", value, ACCOUNT).unwrap_err().to_string();
+            assert!(
+                refused.starts_with("fields may name account_review_status, "),
+                "{refused}"
+            );
+        }
+    }
+}

@@ -64,9 +64,13 @@ report.bytes = stage.encoded(await wa.media.download({ mediaId: id }));
 report.saved = stage.encoded(await wa.media.download({ mediaId: id, phoneNumberId, auth: "always" }));
 report.deleted = (await wa.media.delete({ mediaId: id, phoneNumberId })).success;
 
+// The SDK gives pages as they come; its users follow `paging.next` as it stands.
+const first = await wa.templates.list({ businessAccountId: stage.account, limit: 1 });
+const second = await (await wa.fetch(first.paging.next)).json();
+
 report.reads = {
   storage: (await wa.phoneNumbers.settings.get({ phoneNumberId })).storageConfiguration.status.toUpperCase(),
-  templates: Array.isArray((await wa.templates.list({ businessAccountId: stage.account, limit: 1 })).data),
+  templates: [...first.data, ...second.data].map((template) => template.name).sort(),
 };
 
 function uploadWithTtl(minutes) {

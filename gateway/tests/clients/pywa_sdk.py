@@ -2,6 +2,7 @@
 
 from pywa import WhatsApp
 from pywa.errors import WhatsAppError
+from pywa.types import Pagination
 from pywa.types.templates import HeaderImage, TemplateLanguage
 
 import stage
@@ -66,8 +67,15 @@ def main() -> None:
 
     number = wa.get_business_phone_number()
     settings = wa.get_business_phone_number_settings()
+    page = wa.get_templates(pagination=Pagination(limit=1))
+    templates = [template.name for template in page]
+    while page.has_next:
+        # By cursor: `page.next()` fails on template lists in this version, whatever answers.
+        page = wa.get_templates(pagination=Pagination(limit=1, after=page.after))
+        templates += [template.name for template in page]
     report["reads"] = {
         "number": number.id,
+        "templates": sorted(templates),
         "numbers": sorted(number.id for number in wa.get_business_phone_numbers()),
         "storage": settings.storage_configuration.status.value.upper(),
         "account": wa.get_business_account().id,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::common::form::PNG;
 use crate::common::{DEFAULT, IN_COUNTRY, NO_STORAGE};
-use crate::stage::{ACCOUNT, Between, Runtime, Stage, bytes, node, python};
+use crate::stage::{ACCOUNT, Between, Runtime, Stage, TEMPLATES, bytes, node, python};
 
 const EVERY_WAY: [Between; 3] = [Between::Nothing, Between::PassThrough, Between::Callers];
 
@@ -49,6 +49,7 @@ async fn pywa_works_with_another_base_url_alone() {
             report["reads"],
             json!({
                 "number": NO_STORAGE.to_string(),
+                "templates": TEMPLATES,
                 "numbers": numbers,
                 "storage": "NO_STORAGE_ENABLED",
                 "account": ACCOUNT,
@@ -70,8 +71,9 @@ fn pywas_errors(stage: &Stage, refused: &Value) {
     };
     let ttl = refusal("ttl", "InvalidParameter", 400, 131_009, &["60", "1440", "2880"]);
     assert_eq!(ttl["family"], "SendMessageError");
-    let others = refusal("others_media", "WhatsAppError", 400, 100, &others_details(stage));
+    let others = refusal("others_media", "WhatsAppError", 400, 100, &[]);
     assert_eq!(others["subcode"], 33);
+    assert_others_details(stage, &others["details"]);
     let deleted = refusal("deleted_media", "WhatsAppError", 400, 100, &[]);
     assert_eq!(deleted["subcode"], 33);
     refusal("unknown_operation", "AccessDenied", 403, 131_005, &["GET", "/me"]);
@@ -112,7 +114,7 @@ fn heyoos_returns(stage: &Stage, refused: &Value) {
         others,
         &json!({ "code": 100, "error_subcode": 33, "type": "CurfewPolicyException" }),
     );
-    assert_details(&others["error_data"]["details"], &others_details(stage));
+    assert_others_details(stage, &others["error_data"]["details"]);
     assert_eq!(refused["stranger"]["returned"]["error"]["code"], 190);
 }
 
@@ -123,7 +125,7 @@ async fn kapso_works_with_another_base_url_alone() {
         let (stage, report) = works(&KAPSO, &node, between).await;
         assert_eq!(
             report["reads"],
-            json!({ "storage": "NO_STORAGE_ENABLED", "templates": true })
+            json!({ "storage": "NO_STORAGE_ENABLED", "templates": TEMPLATES })
         );
         let download_url = report["metadata"]["download_url"].as_str();
         assert!(
@@ -155,8 +157,9 @@ fn kapsos_errors(stage: &Stage, refused: &Value) {
     };
     refusal("ttl", "parameter", 400, 131_009, &["60", "1440", "2880"]);
     refusal("type", "media", 400, 131_053, &["application/octet-stream"]);
-    let others = refusal("others_media", "parameter", 400, 100, &others_details(stage));
+    let others = refusal("others_media", "parameter", 400, 100, &[]);
     assert_eq!(others["subcode"], 33);
+    assert_others_details(stage, &others["details"]);
     refusal("deleted_media", "parameter", 400, 100, &[]);
     refusal("unknown_operation", "permission", 403, 131_005, &["GET", "/me"]);
     assert_members(
@@ -241,12 +244,14 @@ fn kept_to_the_policy(stage: &Stage, sdk: &Sdk) {
     assert!(form.contains(&ttl), "{form}");
 }
 
-/// What the caller may learn: where the medium belongs, if the caller may use that number as well.
-fn others_details(stage: &Stage) -> Vec<&'static str> {
-    match stage.between {
-        Between::Callers => vec!["1001"],
-        Between::Nothing | Between::PassThrough => vec!["1001", "1003"],
-    }
+/// Asserts that the caller learns where somebody else's medium belongs only if it may use that number as well.
+#[track_caller]
+fn assert_others_details(stage: &Stage, seen: &Value) {
+    assert_details(seen, &[&NO_STORAGE.to_string()]);
+    let names_owner = seen
+        .as_str()
+        .is_some_and(|text| text.contains(&DEFAULT.to_string()));
+    assert_eq!(names_owner, stage.between != Between::Callers, "{seen}");
 }
 
 #[track_caller]

@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use curfew_emulator::{Emulator, Options};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -18,6 +18,9 @@ use crate::common::{Client, DEFAULT, NO_STORAGE, PASS_THROUGH, Setup, TOKEN, Wor
 
 /// The account of every number.
 pub const ACCOUNT: &str = "5001";
+
+/// The templates of that account.
+pub const TEMPLATES: [&str; 2] = ["receipt", "reminder"];
 
 /// The key of the service that may use [`NO_STORAGE`].
 const KEY: &str = "curfew-key-of-billing";
@@ -74,6 +77,20 @@ impl Stage {
             Between::Callers => (world.gateway.addr, KEY, OTHER_KEY),
         };
         let others_media = Client::new(addr).bearer(others).upload(DEFAULT).await;
+        let meta = Client::new(world.emulator.addr()).bearer(TOKEN);
+        for name in TEMPLATES {
+            let template = json!({
+                "name": name,
+                "language": "en_US",
+                "category": "UTILITY",
+                "components": [{ "type": "BODY", "text": "Hello" }],
+            });
+            let reply = meta
+                .post(&format!("/v23.0/{ACCOUNT}/message_templates"), &template)
+                .await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+        world.emulator.clear_record();
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("photo.png"), PNG).expect("a file");
         Self {
@@ -242,7 +259,7 @@ fn package_not_as_locked(modules: &Path) -> Option<String> {
         let name = path.strip_prefix("node_modules/")?;
         let installed = read_json(&modules.join(name).join("package.json"));
         let is_locked = installed.is_some_and(|installed| installed["version"] == locked["version"]);
-        (!is_locked).then(|| format!("{name} {}", locked["version"]))
+        (!is_locked).then(|| format!("{name} {}", locked["version"].as_str().unwrap_or("?")))
     })
 }
 

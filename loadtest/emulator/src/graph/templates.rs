@@ -52,6 +52,8 @@ fn new(shared: &Shared, params: &Params) -> Result<(u64, Map<String, Value>), Gr
         "components".to_owned(),
         params.get("components").cloned().unwrap_or_else(|| json!([])),
     );
+    let format = params::text(params, "parameter_format").unwrap_or_else(|| "POSITIONAL".to_owned());
+    fields.insert("parameter_format".to_owned(), json!(format.to_ascii_uppercase()));
     fields.insert("status".to_owned(), json!("APPROVED"));
     fields.insert("id".to_owned(), json!(id.to_string()));
     Ok((id, fields))
