@@ -96,8 +96,10 @@ pub fn classify(
 
     let query = read_query(query, route.query)?;
     for (name, value) in &query {
-        if *name == "fields" {
-            fields::check(value, route.fields)?;
+        match *name {
+            "fields" => fields::check(name, value, route.fields)?,
+            "summary" => fields::check(name, value, fields::TEMPLATE_SUMMARY)?,
+            _ => {}
         }
     }
     let subject = match (route.node, node) {
