@@ -1,6 +1,13 @@
 //! Promise: a settings or registration call can only bring a number nearer to its policy, whatever its spelling and
 //! version, and the documented ways from an unregistered number to its first send work.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use bytes::Bytes;
