@@ -1,4 +1,11 @@
 //! Promise: what the README shows works as it stands there.
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and shows its figures"
+)]
 
 mod common;
 

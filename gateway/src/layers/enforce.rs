@@ -326,7 +326,8 @@ impl Judging {
                     self.context.record.observed(reason.slug());
                 }
                 Ok(FinalFields {
-                    messaging_product: Some("whatsapp".to_owned()),
+                    // As it came: whether it is right, or may be missing since the query has it, is Meta's to say.
+                    messaging_product: fields.messaging_product.clone(),
                     media_type: fields.media_type.clone(),
                     ttl_minutes,
                     use_case: fields.use_case.clone(),

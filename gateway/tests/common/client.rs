@@ -178,6 +178,32 @@ impl Reply {
             .to_owned()
     }
 
+    /// What two answers to the same question have in common: all but dates, usage, the ids of traces and messages, and the
+    /// tokens of media URLs.
+    pub fn lasting(&self) -> (u16, Vec<(String, String)>, Value) {
+        let mut headers: Vec<_> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| {
+                let name = name.as_str();
+                name != "date" && !name.starts_with("x-fb-") && !name.ends_with("-usage")
+            })
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.to_string(), value)
+            })
+            .collect();
+        headers.sort();
+        let mut body = self.json();
+        for at in ["/error/fbtrace_id", "/messages/0/id", "/url", "/download_url"] {
+            if let Some(value) = body.pointer_mut(at) {
+                assert!(value.as_str().is_some_and(|text| !text.is_empty()));
+                *value = Value::Null;
+            }
+        }
+        (self.status.as_u16(), headers, body)
+    }
+
     /// The id that an upload answered.
     pub fn media_id(&self) -> u64 {
         self.json()["id"]

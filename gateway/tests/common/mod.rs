@@ -1,13 +1,14 @@
 //! The whole gateway in front of the emulator, over real sockets: what every promise is tested on.
 #![allow(
     dead_code,
-    unused_imports,
-    unreachable_pub,
     missing_docs,
+    unreachable_pub,
+    unused_imports,
     clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
     reason = "test code, of which each file uses a part; a failure here is a failed test"
 )]
 
