@@ -1,6 +1,7 @@
 //! The whole gateway in front of the emulator, over real sockets: what every promise is tested on.
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     missing_docs,
     clippy::expect_used,
@@ -25,7 +26,7 @@ use secrecy::SecretString;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use client::{Client, Reply};
+pub use client::{Client, Reply, exchange};
 
 /// The token that the emulator takes, and in pass-through the one that callers present.
 pub const TOKEN: &str = "EAAG-the-only-token";
@@ -66,6 +67,8 @@ pub struct Setup {
     pub emulator: Options,
     /// Where the gateway's clock stands at the start; it moves by [`World::time`] only.
     pub start: Timestamp,
+    /// The last word on the configuration.
+    pub configure: fn(&mut Config),
 }
 
 impl Default for Setup {
@@ -77,6 +80,7 @@ impl Default for Setup {
             tls: None,
             emulator: Options::default(),
             start: Timestamp::from_millis(1_800_000_000_000),
+            configure: |_| {},
         }
     }
 }
@@ -189,11 +193,25 @@ impl World {
     }
 }
 
+/// A `[[caller]]` of the policies, known by this key.
+pub fn caller_table(name: &str, key: &str, numbers: &[u64], may: &[&str]) -> String {
+    use aws_lc_rs::digest;
+    use std::fmt::Write as _;
+    let mut hash = String::new();
+    for byte in digest::digest(&digest::SHA256, key.as_bytes()).as_ref() {
+        write!(hash, "{byte:02x}").expect("text");
+    }
+    let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+    format!(
+        "\n[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{hash}\"\nnumbers = {numbers:?}\nmay = {may:?}\n"
+    )
+}
+
 async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
     let policies = curfew_policies::parse(&setup.policies)
         .unwrap_or_else(|problems| panic!("the policies have problems: {problems:?}"));
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let config = Config {
+    let mut config = Config {
         listen: loopback,
         admin_listen: loopback,
         policies: "policies.toml".into(),
@@ -211,6 +229,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
         audit: None,
         telemetry: None,
     };
+    (setup.configure)(&mut config);
     let gateway = Gateway::bind(&config, policies, Minute::REAL, clock)
         .await
         .expect("the gateway starts");
