@@ -17,6 +17,8 @@ mod common;
 #[path = "clients/stage.rs"]
 mod stage;
 
+#[path = "clients/applications.rs"]
+mod applications;
 #[path = "clients/libraries.rs"]
 mod libraries;
 #[path = "clients/sdks.rs"]
