@@ -181,7 +181,7 @@ async fn a_get_that_does_not_end_is_late() {
     loop {
         let received = frames.next().await.unwrap();
         if received.kind == DATA {
-            assert_eq!(received.payload, b"refused body-timeout");
+            assert_eq!(received.payload, b"refused body_timeout");
             break;
         }
         if received.kind == PING && received.flags == 0 {
