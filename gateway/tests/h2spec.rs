@@ -5,6 +5,13 @@
 //! after the head of a POST: the gateway refuses h2spec's requests from their heads alone, which RFC 9113, section 8.1,
 //! allows, and its answer may overtake the rest.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use std::convert::Infallible;

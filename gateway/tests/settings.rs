@@ -1,9 +1,17 @@
 //! Promise: a number with a storage promise sends and uploads only while its settings at Meta are known to keep it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::form::Form;
-use common::{Client, DEFAULT, IN_COUNTRY, NO_STORAGE, Reply, Setup, World};
+use common::raw::Raw;
+use common::{Client, DEFAULT, IN_COUNTRY, NO_STORAGE, Reply, Setup, TOKEN, World, soon};
 use curfew_emulator::{Effect, Fault, Operation, Storage};
 use futures_util::future::join_all;
 
@@ -236,4 +244,31 @@ async fn a_deregistration_through_the_gateway_stops_the_number_at_once() {
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert_is_stopped(&world, number, "settings_differ").await;
     }
+}
+
+#[tokio::test]
+async fn a_deregistration_whose_caller_hangs_up_is_not_forgotten() {
+    let policies = common::PASS_THROUGH.replace("waba_id", "allow_deregister = true\nwaba_id");
+    let world = World::of(&policies).await;
+    assert_works(&world, NO_STORAGE).await;
+    let fault = Fault::new(Operation::Settings, Effect::Hang).times(1);
+    world.emulator.fault(fault);
+    let mut caller = Raw::connect(world.gateway.addr).await;
+    caller
+        .send(format!(
+            "POST /v23.0/1001/deregister HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n"
+        ))
+        .await;
+    let arrived = |emulator: &curfew_emulator::Emulator| {
+        let received = emulator.received();
+        received.iter().any(|call| call.path.ends_with("/deregister"))
+    };
+    soon(world.emulator.until(arrived)).await;
+    drop(caller);
+    soon(async {
+        while world.settings_reads(NO_STORAGE) == 1 {
+            world.client().send_text(NO_STORAGE).await;
+        }
+    })
+    .await;
 }

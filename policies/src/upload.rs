@@ -129,6 +129,44 @@ pub fn essence(text: &str) -> &str {
         .trim_ascii()
 }
 
+/// The kinds into which Meta groups the files that it takes (Cloud API, "Media", supported media types). Published SDKs send
+/// a kind as `type`, where Meta's page asks for a MIME type.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum MediaKind {
+    Audio,
+    Document,
+    Image,
+    Sticker,
+    Video,
+}
+
+impl MediaKind {
+    /// The kind whose name `text` is, in any case of its letters.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        Some(match text.to_ascii_lowercase().as_str() {
+            "audio" => Self::Audio,
+            "document" => Self::Document,
+            "image" => Self::Image,
+            "sticker" => Self::Sticker,
+            "video" => Self::Video,
+            _ => return None,
+        })
+    }
+
+    /// Whether a file of the type `mime` is of this kind. A WebP file is a sticker, and an image as well.
+    pub(crate) fn covers(self, mime: &str) -> bool {
+        let mime = essence(mime).to_ascii_lowercase();
+        let top_level = mime.split_once('/').map_or("", |(top_level, _)| top_level);
+        match self {
+            Self::Audio => top_level == "audio",
+            Self::Document => matches!(top_level, "application" | "text"),
+            Self::Image => top_level == "image",
+            Self::Sticker => mime == "image/webp",
+            Self::Video => top_level == "video",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

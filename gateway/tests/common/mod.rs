@@ -32,7 +32,7 @@ use secrecy::SecretString;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use client::{Client, Reply};
+pub use client::{Client, Reply, exchange};
 
 /// The token that the emulator takes, and in pass-through the one that callers present.
 pub const TOKEN: &str = "EAAG-the-only-token";

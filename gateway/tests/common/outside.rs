@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// With the value `all`, a test whose program is missing fails.
@@ -30,7 +31,8 @@ pub fn missing(what: &str) {
         Some(OsString::from("all")),
         "missing: {what}"
     );
-    eprintln!("skipped, missing: {what}");
+    // Past the test harness, which shows the output of a passed test to nobody.
+    let _ = writeln!(std::io::stderr(), "skipped, missing: {what}");
 }
 
 fn in_path(name: &str, path: &OsString) -> Option<PathBuf> {

@@ -17,7 +17,7 @@ fn with_smuggled(case: &Refused) -> Vec<u8> {
 
 /// The answer to the bad request itself. Who sends no HTTP/1 in the first place gets none.
 fn expected(case: &Refused, is_first: bool) -> Option<(u16, String)> {
-    let silent = is_first && case.slug == "not-http";
+    let silent = is_first && case.slug == "not_http";
     (!silent).then(|| (case.status, format!("refused {}", case.slug)))
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::frames::{HEADERS, PREFACE, frame};
 use crate::harness::{GOOD, GOOD_ANSWER, InMemory, Recorder, in_short};
 
-const LATE: (u16, &str) = (408, "refused header-timeout");
+const LATE: (u16, &str) = (408, "refused header_timeout");
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_says_nothing_ends_after_the_header_timeout() {
@@ -163,7 +163,7 @@ async fn a_body_that_stops_is_late() {
         let mut connection = InMemory::connect(&recorder);
         connection.client.send(head.as_bytes()).await;
         let answers = connection.client.answers().await;
-        assert_eq!(in_short(&answers).last(), Some(&(408, "refused body-timeout")));
+        assert_eq!(in_short(&answers).last(), Some(&(408, "refused body_timeout")));
         assert_eq!(start.elapsed().as_secs(), 30);
         assert!(recorder.seen().is_empty());
     }
@@ -189,7 +189,7 @@ async fn a_refused_client_that_never_leaves_is_left() {
     connection.client.send(b"GET / HTTP/1.1\nHost: h\r\n\r\n").await;
     assert_eq!(
         in_short(&connection.client.answers().await),
-        [(400, "refused line-end")]
+        [(400, "refused line_end")]
     );
     let start = Instant::now();
     // The client keeps its side open and goes on sending.

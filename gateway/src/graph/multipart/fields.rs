@@ -50,6 +50,10 @@ impl UploadField {
     }
 }
 
+/// A part that Evolution API sends beside the file, with the MIME type once more. Meta documents no such part, so it is read
+/// as strictly as the others and goes no further.
+const LEFT_OUT: &str = "typeFile";
+
 /// The small fields of an upload as they came: UTF-8 of at most 1 KiB each, not judged.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct UploadFields {
@@ -106,6 +110,7 @@ pub(super) enum Taken {
 pub(super) struct FieldCollector {
     fields: UploadFields,
     has_file: bool,
+    has_left_out: bool,
     open: Open,
 }
 
@@ -115,7 +120,8 @@ enum Open {
     #[default]
     Nothing,
     File,
-    Field(UploadField, PartRef, Vec<u8>),
+    /// A small part; one without a field is left out.
+    Field(Option<UploadField>, PartRef, Vec<u8>),
 }
 
 impl FieldCollector {
@@ -143,13 +149,15 @@ impl FieldCollector {
             return Ok(Taken::FileBegin(head));
         }
         let part = head.place();
-        let Some(field) = UploadField::ALL
+        let field = UploadField::ALL
             .into_iter()
-            .find(|field| field.name() == head.name)
-        else {
-            return Err(MultipartError::FieldUnknown { part });
+            .find(|field| field.name() == head.name);
+        let came_before = match field {
+            Some(field) => self.fields.value(field).is_some(),
+            None if head.name == LEFT_OUT => std::mem::replace(&mut self.has_left_out, true),
+            None => return Err(MultipartError::FieldUnknown { part }),
         };
-        if self.fields.value(field).is_some() {
+        if came_before {
             return Err(MultipartError::FieldTwice { part });
         }
         if head.file_name.is_some() {
@@ -182,7 +190,9 @@ impl FieldCollector {
     fn end_part(&mut self) -> Result<Taken, MultipartError> {
         if let Open::Field(field, part, value) = std::mem::take(&mut self.open) {
             let text = String::from_utf8(value).map_err(|_| MultipartError::FieldNotUtf8 { part })?;
-            *self.fields.value(field) = Some(text);
+            if let Some(field) = field {
+                *self.fields.value(field) = Some(text);
+            }
         }
         Ok(Taken::Noted)
     }
@@ -229,10 +239,34 @@ mod tests {
     }
 
     #[test]
+    fn what_evolution_api_adds_is_left_out() {
+        let added = |value| Part::field("typeFile", value);
+        let fields = collect(&[
+            Part::file(b"content"),
+            added(b"image/png"),
+            Part::field("messaging_product", b"whatsapp"),
+        ]);
+        let expected = UploadFields {
+            messaging_product: Some("whatsapp".to_owned()),
+            ..UploadFields::default()
+        };
+        assert_eq!(fields, Ok(expected));
+        let beside_a_file = |value| collect(&[Part::file(b""), added(value)]).map(drop);
+        assert_eq!(beside_a_file(&[b'x'; 1024]), Ok(()));
+        assert_eq!(beside_a_file(&[b'x'; 1025]), Err("form_field_too_long"));
+        assert_eq!(beside_a_file(b"\xff"), Err("form_field_not_utf8"));
+        assert_eq!(
+            collect(&[Part::file(b""), added(b""), added(b"")]),
+            Err("form_field_twice")
+        );
+    }
+
+    #[test]
     fn other_names_are_refused() {
         for name in [
             "caption",
             "Type",
+            "typefile",
             "ttl_minutes ",
             "file[]",
             "access_token",

@@ -124,7 +124,7 @@ pub(crate) fn uploads() -> impl Strategy<Value = Upload<'static>> {
     let types = || {
         prop_oneof![
             4 => select(&MediaType::ALL).prop_map(|media_type| media_type.mime.to_owned()),
-            1 => select(vec!["IMAGE/PNG", "image/png; name=a.png", "image/tiff", "", "text/html"])
+            1 => select(vec!["IMAGE/PNG", "image/png; name=a.png", "image/tiff", "", "text/html", "image", "Document"])
                 .prop_map(str::to_owned),
         ]
     };
