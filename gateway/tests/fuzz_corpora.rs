@@ -1,4 +1,9 @@
 //! What fuzzing found worth keeping, replayed: the gateway and a second parser read every input of `fuzz/corpus` alike.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and shows on which input"
+)]
 
 use std::path::Path;
 
