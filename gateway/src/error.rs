@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use curfew_policies::{PhoneNumberId, Reason, Subject};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
@@ -259,6 +259,9 @@ impl GatewayError {
             HeaderValue::from_static("application/json; charset=UTF-8"),
         );
         headers.insert(CURFEW_REASON, HeaderValue::from_static(self.slug()));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, HEAD"));
+        }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use curfew_policies::{Minute, PolicySet};
 use http::uri::{Authority, Scheme};
-use secrecy::ExposeSecret as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,7 +21,7 @@ use crate::graph::media_host::MediaHosts;
 use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::gather::Sources;
-use crate::layers::graph_token::GraphTokenLayer;
+use crate::layers::graph_token::{GraphTokenLayer, url_signer};
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
 use crate::stack::{Parts, stack};
 use crate::stores::{
@@ -242,10 +241,9 @@ fn parts(
     limits: FrontDoorLimits,
 ) -> Result<Parts, StartError> {
     let upstream = &config.upstream;
-    // Instances that share the token share the key, and so does the next process; callers' own tokens are shared with
-    // nobody.
+    // Callers' own tokens are shared with no other instance, so neither is a key.
     let signer = match &upstream.token {
-        Some(token) => UrlSigner::derived_from(token.expose_secret().as_bytes(), minute)?,
+        Some(token) => url_signer(token, minute)?,
         None => UrlSigner::random(minute)?,
     };
     let signer = Arc::new(signer);

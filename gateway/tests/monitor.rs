@@ -3,15 +3,11 @@
 
 mod common;
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use common::form::{Form, PNG};
-use common::{Client, DEFAULT, IN_COUNTRY, NO_STORAGE, PASS_THROUGH, Reply, World, caller_table};
+use common::{Client, DEFAULT, IN_COUNTRY, NO_STORAGE, PASS_THROUGH, Reply, World, caller_table, log};
 use curfew_emulator::{Effect, Fault, Operation, Storage};
 use http::Method;
 use serde_json::{Value, json};
-use tracing_subscriber::fmt::MakeWriter;
 
 const MONITOR: &str = "enforcement = \"monitor\"\n";
 
@@ -358,82 +354,58 @@ async fn what_may_be_another_callers_medium_stays_refused() {
     assert!(world.emulator.sent().is_empty());
 }
 
-/// Where the log's lines go.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    /// The lines about requests for `number`.
-    fn about(&self, number: u64) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap().clone();
-        let lines = String::from_utf8(bytes).unwrap();
-        let lines = lines
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines
-            .filter(|line| line["fields"]["number"] == number && line["fields"]["message"] == "request")
-            .collect()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn what_was_observed_is_in_the_record_with_everything_else() {
-    // The log is the whole process's, so this test has a number of its own.
     const NUMBER: u64 = 7771;
-    let lines = Lines::default();
-    tracing_subscriber::fmt().json().with_writer(lines.clone()).init();
+    log::listen();
     let policies = PASS_THROUGH.replace("1001", &NUMBER.to_string());
     let world = World::of(&format!("{MONITOR}{policies}")).await;
     let client = world.client();
     upload(&client, NUMBER, Form::image().field("ttl_minutes", "1441")).await;
     client.send_text(NUMBER).await;
+    let receipt = json!({ "messaging_product": "whatsapp", "status": "read", "message_id": "wamid.x" });
+    client.post("/v23.0/7771/messages", &receipt).await;
+    let redirect = json!({ "webhook_configuration": { "override_callback_uri": "" } });
+    client.post("/v23.0/7771", &redirect).await;
     client.post_text("/v23.0/7771/messages", "{]").await;
-    let lines = lines.about(NUMBER);
+    let lines = log::about(NUMBER);
     let of = |field: &str| {
         lines
             .iter()
-            .map(|line| line["fields"][field].clone())
+            .map(|line| line.get(field).cloned().unwrap_or_default())
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        of("observed"),
-        [json!("ttl_out_of_bounds"), Value::Null, Value::Null]
-    );
-    assert_eq!(of("reason"), [Value::Null, Value::Null, json!("json_syntax")]);
-    assert_eq!(of("status"), [json!(200), json!(200), json!(400)]);
-    assert_eq!(
         of("operation"),
         [
-            json!("upload_media"),
-            json!("send_message"),
-            json!("send_message")
+            "upload_media",
+            "send_message",
+            "mark_read",
+            "redirect_webhooks",
+            "send_message"
+        ]
+    );
+    let none = Value::Null;
+    assert_eq!(
+        of("observed"),
+        [
+            json!("ttl_out_of_bounds"),
+            none.clone(),
+            none.clone(),
+            json!("webhook_redirect"),
+            none.clone()
         ]
     );
     assert_eq!(
-        of("caller"),
+        of("reason"),
         [
-            json!("pass-through"),
-            json!("pass-through"),
-            json!("pass-through")
+            none.clone(),
+            none.clone(),
+            none.clone(),
+            none,
+            json!("json_syntax")
         ]
     );
+    assert_eq!(of("status"), [200, 200, 200, 200, 400]);
+    assert_eq!(of("caller"), ["pass-through"; 5]);
 }

@@ -148,8 +148,10 @@ impl Named<'_> {
         } = self;
         let query = read_query(query, route.query)?;
         for (name, value) in &query {
-            if *name == "fields" {
-                fields::check(value, route.fields)?;
+            match *name {
+                "fields" => fields::check(name, value, route.fields)?,
+                "summary" => fields::check(name, value, fields::TEMPLATE_SUMMARY)?,
+                _ => {}
             }
         }
         let subject = match subject {

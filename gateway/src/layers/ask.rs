@@ -2,15 +2,16 @@
 //!
 //! A question needs a permit like any other request; only the gateway itself can get one for it.
 
-use curfew_policies::{MediaId, ObservedStorage, PhoneNumberId, Question};
+use curfew_policies::{MediaId, PhoneNumberId, Question};
 use http::StatusCode;
 use tower::{Service, ServiceExt as _};
 
 use super::enforce::{Exchange, permit_question};
-use crate::call::Context;
+use crate::call::{Context, Credential};
 use crate::error::GatewayError;
 use crate::graph::answer;
 use crate::graph::settings::read_observed;
+use crate::stores::Asked;
 use crate::upstream::{ExchangeError, MetaAnswer, collect};
 
 /// The largest answer that a question can have, in bytes.
@@ -40,20 +41,33 @@ where
         Self { meta }
     }
 
-    /// What `number`'s settings say (`GET /{phone_number_id}/settings`); `None` when Meta does not answer.
-    pub async fn settings(&self, context: &Context, number: PhoneNumberId) -> Option<ObservedStorage> {
-        let exchange = permit_question(context, Question::Settings, number).ok()?;
-        let answer = self.meta.clone().oneshot(exchange).await.ok()?;
-        if answer.status() != StatusCode::OK {
+    /// What `number`'s settings say (`GET /{phone_number_id}/settings`).
+    pub async fn settings(&self, context: &Context, number: PhoneNumberId) -> Asked {
+        let Ok(exchange) = permit_question(context, Question::Settings, number) else {
+            return Asked::Unread;
+        };
+        let Ok(answer) = self.meta.clone().oneshot(exchange).await else {
+            return Asked::Unread;
+        };
+        let status = answer.status();
+        if status != StatusCode::OK {
             tracing::warn!(
                 number = number.get(),
-                status = answer.status().as_u16(),
+                status = status.as_u16(),
                 "settings could not be read"
             );
-            return None;
+            // In pass-through it is the caller's own token that Meta does not answer.
+            let is_callers = matches!(context.credential, Credential::Caller(_));
+            return if is_callers && status.is_client_error() {
+                Asked::NotToThisCaller
+            } else {
+                Asked::Unread
+            };
         }
-        let body = collect(answer.into_body(), ANSWER_BYTES).await.ok()?;
-        Some(read_observed(&body))
+        match collect(answer.into_body(), ANSWER_BYTES).await {
+            Ok(body) => Asked::Read(read_observed(&body)),
+            Err(_) => Asked::Unread,
+        }
     }
 
     /// Whether `media` is `number`'s (`GET /{media_id}?phone_number_id=…`: Meta acts only when it is).

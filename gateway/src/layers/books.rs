@@ -158,16 +158,21 @@ where
         // Counted from before the first byte leaves: the earliest moment at which Meta can begin to count.
         let started = self.books.clock.now();
         let (exchange, form_end) = permitted.into_exchange()?;
+        // Whatever comes of it, even if the caller hangs up meanwhile: it may have changed something.
+        let forgets = match purpose {
+            Purpose::ChangeStorage { number, .. } => Some(ForgetReading {
+                readings: self.books.readings.clone(),
+                number,
+            }),
+            _ => None,
+        };
         let answer = self.inner.call(exchange).await;
+        drop(forgets);
         let ttl_minutes = match form_end.map(super::enforce::FormEnd::outcome) {
             Some(Form::Stopped(error)) => return Err(error),
             Some(Form::Written { ttl_minutes }) => ttl_minutes,
             Some(Form::NotEnded) | None => None,
         };
-        if let Purpose::ChangeStorage { number, .. } = purpose {
-            // Whatever came of it: it may have changed something.
-            self.books.readings.forget(number);
-        }
         let answer = answer.map_err(|error| failed(purpose, error))?;
         if answer.status().is_redirection() {
             return Err(match purpose {
@@ -320,6 +325,18 @@ where
             parts.headers.insert(CURFEW_MEDIA_EXPIRES, expires);
         }
         Ok(passed(parts, body))
+    }
+}
+
+/// Forgets a number's reading when it is dropped.
+struct ForgetReading {
+    readings: SettingsReadings,
+    number: PhoneNumberId,
+}
+
+impl Drop for ForgetReading {
+    fn drop(&mut self) {
+        self.readings.forget(self.number);
     }
 }
 

@@ -272,7 +272,7 @@ impl FormEnd {
                     Form::Stopped(GatewayError::denied(reason, self.subject))
                 }
                 AbortReason::Form(error) => Form::Stopped(GatewayError::Form(error)),
-                AbortReason::Inbound(error) => Form::Stopped(super::gather::read_failure(error.as_ref())),
+                AbortReason::Inbound(error) => Form::Stopped(super::gather::read_failure(&error)),
                 AbortReason::Abandoned => Form::NotEnded,
             },
             None => Form::NotEnded,
@@ -330,7 +330,8 @@ impl Judging {
                     self.context.record.observed(reason.slug());
                 }
                 Ok(FinalFields {
-                    messaging_product: Some("whatsapp".to_owned()),
+                    // As it came: whether it is right, or may be missing since the query has it, is Meta's to say.
+                    messaging_product: fields.messaging_product.clone(),
                     media_type: fields.media_type.clone(),
                     ttl_minutes,
                     use_case: fields.use_case.clone(),
@@ -438,8 +439,10 @@ where
                 if let Some(reason) = permit.observed() {
                     record.observed(reason.slug());
                 }
-                if let Some(used) = permit.unverified() {
-                    record.unverified(used.to_string());
+                let uses = permit.unverified_uses();
+                if !uses.is_empty() {
+                    let uses: Vec<_> = uses.iter().map(ToString::to_string).collect();
+                    record.unverified(uses.join(", "));
                 }
                 let clock = self.clock.clone();
                 Either::Left(self.inner.call(Permitted { permit, call, clock }))

@@ -16,12 +16,13 @@ use curfew_policies::{
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use tower::{Layer, Service};
 
 use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::enforce::Exchange;
-use crate::body::{BoxError, Inbound};
+use crate::body::Inbound;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
@@ -31,8 +32,10 @@ use crate::graph::message::{self, Body as MessageBody};
 use crate::graph::multipart::{Boundary, IntakeError, UploadForm, boundary_of};
 use crate::graph::routes::{BodyKind, Kind, Route};
 use crate::graph::settings::{read_registration, read_settings};
-use crate::server::FrontDoorRefusal;
-use crate::stores::{Ask, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings};
+use crate::server::{BodyReadError, FrontDoorRefusal};
+use crate::stores::{
+    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings,
+};
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
 /// Inbound media live seven days, under No Storage one hour (Cloud API, "Media" and "No Storage").
@@ -142,7 +145,7 @@ where
         let accept = parts.headers.get(ACCEPT).cloned();
         let (request, destination, payload) = match target {
             Target::Download(claims) => {
-                expect_no_body(&body)?;
+                expect_no_body(body).await?;
                 let subject = Subject::Media {
                     number: Some(claims.number),
                 };
@@ -174,7 +177,10 @@ where
         };
         context.record.operation(request.operation.name());
 
-        let media = self.media_facts(&context, &request).await?;
+        let media = match &destination {
+            Destination::Graph { .. } => self.media_facts(&context, &request).await?,
+            Destination::MediaHost { claims, .. } => vec![self.granted(claims)],
+        };
         let settings = self.settings_fact(&context, &request).await;
         let recent_registrations = self.recent_registrations(&request);
         Ok(Call {
@@ -235,15 +241,26 @@ where
     ) -> Result<(Operation<'static>, Payload), GatewayError> {
         match head.route.body {
             BodyKind::None => {
-                expect_no_body(&body)?;
+                expect_no_body(body).await?;
                 Ok((operation_without_body(head.route, head.node), Payload::Empty))
             }
             BodyKind::JsonOrNone if body.is_end_stream() => {
                 Ok((operation_without_body(head.route, head.node), Payload::Empty))
             }
+            // Over HTTP/2 a DELETE's end may come in a frame of its own: only then it is known to have no body.
+            BodyKind::JsonOrNone if !headers.contains_key(CONTENT_TYPE) => {
+                expect_no_body(body).await.map_err(|error| match error {
+                    GatewayError::UnexpectedBody => wrong_content_type(headers, "application/json"),
+                    error => error,
+                })?;
+                Ok((operation_without_body(head.route, head.node), Payload::Empty))
+            }
             BodyKind::Json | BodyKind::JsonOrNone => {
                 expect_content_type(headers, "application/json")?;
                 let body = self.collect_json(headers, body).await?;
+                if body.is_empty() && head.route.body == BodyKind::JsonOrNone {
+                    return Ok((operation_without_body(head.route, head.node), Payload::Empty));
+                }
                 let operation = operation_of_json(head, &body)?;
                 Ok((operation, Payload::Json(body)))
             }
@@ -315,10 +332,20 @@ where
                 };
                 Ok(vec![self.media_fact(context, *media, number).await?])
             }
-            // A URL was given out for pinned media only; a medium that lost its pin since is gone.
-            Operation::DownloadMedia(media) => Ok(vec![self.pinned(*media)]),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// The pin behind one of the gateway's own URLs. The URL of another instance, or of before a restart, may be all that is
+    /// known of a medium: it is signed, and says whose the medium is. Such a download asks Meta for the medium's address
+    /// anew, naming the number, so what was deleted elsewhere stays gone.
+    fn granted(&self, claims: &Claims) -> MediaFact {
+        let said = Pin {
+            number: claims.number,
+            ends: claims.ends,
+            origin: Origin::Inbound,
+        };
+        MediaFact::Pinned(self.sources.pins.find(claims.media).unwrap_or(said))
     }
 
     fn pinned(&self, media: MediaId) -> MediaFact {
@@ -493,12 +520,14 @@ fn checked_top_level(body: &[u8]) -> Result<json::TopLevel<'_>, GatewayError> {
     }
 }
 
-fn expect_no_body(body: &Inbound) -> Result<(), GatewayError> {
-    if body.is_end_stream() {
-        Ok(())
-    } else {
-        Err(GatewayError::UnexpectedBody)
+async fn expect_no_body(mut body: Inbound) -> Result<(), GatewayError> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| read_failure(&error))?;
+        if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+            return Err(GatewayError::UnexpectedBody);
+        }
     }
+    Ok(())
 }
 
 /// The boundary of an upload's form, from its one `Content-Type`.
@@ -516,10 +545,10 @@ pub(crate) fn upload_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayEr
     Ok(boundary_of(value)?)
 }
 
-fn intake_error(error: IntakeError<BoxError>) -> GatewayError {
+fn intake_error(error: IntakeError<BodyReadError>) -> GatewayError {
     match error {
         IntakeError::Form(error) => GatewayError::Form(error),
-        IntakeError::Inbound(error) => read_failure(error.as_ref()),
+        IntakeError::Inbound(error) => read_failure(&error),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Adds Meta's token. It is the innermost layer: the token exists from here inwards and nowhere else.
+//! Adds Meta's token. It is the innermost layer: the token exists from here inwards and nowhere else. What else follows
+//! from the token, the key of the gateway's own URLs, is derived here too, so that this file alone exposes it.
 //!
 //! The request is built here from an exchange's values: nothing of the caller's but method, target, body, `Accept` and
 //! the body's type ever was in it.
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use aws_lc_rs::hmac;
+use curfew_policies::Minute;
 use futures_util::future::Either;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -19,6 +21,7 @@ use tower::{Layer, Service};
 use super::enforce::{Exchange, ExchangeParts, ExchangeTarget};
 use crate::body::Outbound;
 use crate::call::Credential;
+use crate::stores::{CryptoUnavailable, UrlSigner};
 use crate::upstream::{ExchangeError, MetaAnswer};
 
 /// Fixed and not empty: some values fail at the media host.
@@ -68,6 +71,15 @@ impl<S> Layer<S> for GraphTokenLayer {
             shared: Arc::clone(&self.shared),
         }
     }
+}
+
+/// The signer of the gateway's own URLs. Instances that share the token share its key, and so does the next process.
+///
+/// # Errors
+///
+/// When the cryptographic library refuses.
+pub fn url_signer(token: &SecretString, minute: Minute) -> Result<UrlSigner, CryptoUnavailable> {
+    UrlSigner::derived_from(token.expose_secret().as_bytes(), minute)
 }
 
 /// The service.
@@ -133,7 +145,7 @@ impl Shared {
         Some(request)
     }
 
-    /// The one place where a token is exposed.
+    /// Where a token becomes a header.
     fn credentials(&self, token: &SecretString) -> Option<(HeaderValue, Option<String>)> {
         let token = token.expose_secret();
         let mut authorization = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;

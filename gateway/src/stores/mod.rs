@@ -22,7 +22,7 @@ use thiserror::Error;
 pub use denials::{Ask, DenialBudget, Question};
 pub use grants::{CallerTag, Claims, CryptoUnavailable, Grant, GrantId, UrlError, UrlGrants, UrlSigner};
 pub use pins::MediaPins;
-pub use readings::SettingsReadings;
+pub use readings::{Asked, SettingsReadings};
 pub use registrations::{RegistrationCall, Registrations};
 
 use crate::clock::Clock;

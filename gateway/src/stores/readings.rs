@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use curfew_policies::{Minute, NumberPolicy, ObservedStorage, PhoneNumberId, SettingsFact};
 
@@ -11,6 +11,18 @@ use crate::clock::{Clock, Moment};
 /// How long, in quarters of a minute, a reading is kept that stops the number: long enough that a stopped number does not
 /// flood Meta with questions, short enough that it works again soon after the settings were mended.
 const QUARTERS_OF_A_MINUTE_WHEN_STOPPED: u32 = 1;
+
+/// What came of asking Meta for a number's settings.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Asked {
+    /// These are the settings.
+    Read(ObservedStorage),
+    /// They could not be read, whoever asks.
+    Unread,
+    /// Meta does not tell them to whoever asked. That says nothing to anybody else, or one caller with a wrong token could
+    /// stop the number for all.
+    NotToThisCaller,
+}
 
 /// The readings, one per number. Asking is single-flight: a hundred sends that find a reading too old ask once.
 #[derive(Clone, Debug)]
@@ -27,8 +39,15 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Entry {
-    last: Mutex<Option<Reading>>,
+    known: Mutex<Known>,
     asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    last: Option<Reading>,
+    /// How often it was forgotten.
+    forgotten: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +71,11 @@ impl SettingsReadings {
 
     /// What `number`'s settings are: the last reading while it is good, else what `ask` says now.
     ///
-    /// `ask` answers `None` when Meta could not be asked; that is [`SettingsFact::Unread`], and stops the number.
+    /// What could not be read is [`SettingsFact::Unread`], and stops the number; so does what was read while a call that can
+    /// change it went to Meta, since nobody knows which of the two came first.
     pub async fn current<F>(&self, number: &NumberPolicy, ask: F) -> SettingsFact
     where
-        F: Future<Output = Option<ObservedStorage>>,
+        F: Future<Output = Asked>,
     {
         let entry = self.entry(number.phone_number_id);
         if let Some(fact) = self.fresh(&entry) {
@@ -67,24 +87,34 @@ impl SettingsReadings {
         }
         // The reading counts from before the question: what changed while Meta answered is caught by the next one.
         let asked_at = self.shared.clock.monotonic();
-        let observed = ask.await;
+        let forgotten = entry.known().forgotten;
+        let observed = match ask.await {
+            Asked::Read(observed) => Some(observed),
+            Asked::Unread => None,
+            Asked::NotToThisCaller => return SettingsFact::Unread,
+        };
         let keep = if observed == Some(ObservedStorage::Mode(number.storage)) {
             self.shared.minute.times(number.verify_settings_minutes)
         } else {
             self.shared.minute.times(QUARTERS_OF_A_MINUTE_WHEN_STOPPED) / 4
         };
-        let reading = Reading {
+        let mut known = entry.known();
+        if known.forgotten != forgotten {
+            return SettingsFact::Unread;
+        }
+        known.last = Some(Reading {
             observed,
             good_until: asked_at.after(keep),
-        };
-        *entry.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+        });
         fact(observed)
     }
 
-    /// Forgets `number`'s reading: a call that can change it went to Meta.
+    /// Forgets `number`'s reading, and the one that is under way: a call that can change it went to Meta.
     pub fn forget(&self, number: PhoneNumberId) {
         let entry = self.entry(number);
-        *entry.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut known = entry.known();
+        known.last = None;
+        known.forgotten = known.forgotten.wrapping_add(1);
     }
 
     fn entry(&self, number: PhoneNumberId) -> Arc<Entry> {
@@ -93,12 +123,97 @@ impl SettingsReadings {
     }
 
     fn fresh(&self, entry: &Entry) -> Option<SettingsFact> {
-        let last = *entry.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = entry.known().last;
         last.filter(|reading| self.shared.clock.monotonic() < reading.good_until)
             .map(|reading| fact(reading.observed))
     }
 }
 
+impl Entry {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn fact(observed: Option<ObservedStorage>) -> SettingsFact {
     observed.map_or(SettingsFact::Unread, SettingsFact::Read)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use curfew_policies::{StorageMode, Timestamp};
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::clock::ManualTime;
+
+    const RIGHT: Asked = Asked::Read(ObservedStorage::Mode(StorageMode::NoStorage));
+    const WRONG: Asked = Asked::Read(ObservedStorage::Mode(StorageMode::Default));
+
+    fn readings() -> (SettingsReadings, NumberPolicy, ManualTime) {
+        let (clock, time) = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        let text = "[[number]]\nphone_number_id = \"1\"\nstorage = { mode = \"no_storage\" }\n";
+        let policies = curfew_policies::parse(text).unwrap();
+        let number = policies.numbers.into_values().next().unwrap();
+        (SettingsReadings::new(clock, Minute::REAL), number, time)
+    }
+
+    /// The fact, and whether Meta was asked for it.
+    fn current(readings: &SettingsReadings, number: &NumberPolicy, answer: Asked) -> (SettingsFact, bool) {
+        let asked = Cell::new(false);
+        let ask = async {
+            asked.set(true);
+            answer
+        };
+        let fact = readings.current(number, ask).now_or_never().unwrap();
+        (fact, asked.get())
+    }
+
+    #[test]
+    fn a_reading_that_was_under_way_when_the_settings_changed_is_not_kept() {
+        let (readings, number, _) = readings();
+        let (answer, answered) = oneshot::channel();
+        let mut early = Box::pin(readings.current(&number, async { answered.await.unwrap() }));
+        assert!((&mut early).now_or_never().is_none());
+        readings.forget(number.phone_number_id);
+        answer.send(RIGHT).unwrap();
+        assert_eq!(early.now_or_never(), Some(SettingsFact::Unread));
+        assert_eq!(current(&readings, &number, WRONG), (fact_of(WRONG), true));
+    }
+
+    #[test]
+    fn what_one_caller_may_not_know_is_kept_for_nobody() {
+        let (readings, number, _) = readings();
+        let refused = (SettingsFact::Unread, true);
+        assert_eq!(current(&readings, &number, Asked::NotToThisCaller), refused);
+        assert_eq!(current(&readings, &number, RIGHT), (fact_of(RIGHT), true));
+        assert_eq!(current(&readings, &number, WRONG), (fact_of(RIGHT), false));
+    }
+
+    #[test]
+    fn a_good_reading_lasts_as_the_policy_says_and_a_bad_one_a_moment() {
+        let (readings, number, time) = readings();
+        let minutes = Duration::from_secs(60 * 15);
+        assert_eq!(current(&readings, &number, RIGHT), (fact_of(RIGHT), true));
+        time.advance(minutes - Duration::from_nanos(1));
+        assert_eq!(current(&readings, &number, WRONG), (fact_of(RIGHT), false));
+        time.advance(Duration::from_nanos(1));
+        for bad in [WRONG, Asked::Unread] {
+            assert_eq!(current(&readings, &number, bad), (fact_of(bad), true));
+            time.advance(Duration::from_secs(15) - Duration::from_nanos(1));
+            assert_eq!(current(&readings, &number, RIGHT), (fact_of(bad), false));
+            time.advance(Duration::from_nanos(1));
+        }
+    }
+
+    fn fact_of(asked: Asked) -> SettingsFact {
+        match asked {
+            Asked::Read(observed) => SettingsFact::Read(observed),
+            Asked::Unread | Asked::NotToThisCaller => SettingsFact::Unread,
+        }
+    }
 }

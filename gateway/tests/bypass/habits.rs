@@ -1,7 +1,15 @@
 //! The reverse: what published clients do, however odd, is no attack and works.
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
 use curfew_emulator::{NumberOptions, Options};
-use http::{Method, StatusCode};
+use futures_util::stream;
+use http::{Method, Request, StatusCode, Version};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
 use crate::common::form::{Form, PNG};
@@ -293,4 +301,56 @@ async fn an_answer_is_metas_own() {
         );
         assert_eq!(reply.text(), expected.text(), "{target}");
     }
+}
+
+/// Over HTTP/2, a request's end may come in a frame of its own, with a body before it or without.
+#[tokio::test]
+async fn deletes_over_http2_with_a_body_or_an_end_of_its_own() {
+    let world = World::pass_through().await;
+    let media = world.client().upload(DEFAULT).await;
+    let pool = Pool::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let delete = async |target: &str, content: &'static str| {
+        let frames = Some(content).filter(|content| !content.is_empty());
+        let frames =
+            frames.map(|content| Ok::<_, Infallible>(Frame::data(Bytes::from_static(content.as_bytes()))));
+        let mut request = Request::builder()
+            .method(Method::DELETE)
+            .uri(format!("http://{}{target}", world.gateway.addr))
+            .header("authorization", format!("Bearer {TOKEN}"));
+        if !content.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(StreamBody::new(stream::iter(frames))).unwrap();
+        let answer = pool.request(request).await.unwrap();
+        assert_eq!(answer.version(), Version::HTTP_2);
+        let reason = answer
+            .headers()
+            .get("curfew-reason")
+            .map(|reason| reason.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), reason)
+    };
+    let users = r#"{"messaging_product":"whatsapp","block_users":[{"user":"+15550100001"}]}"#;
+    let metadata = format!("/v23.0/{media}");
+    assert_eq!(
+        delete(&metadata, users).await,
+        (400, Some("body_not_taken".to_owned()))
+    );
+    assert!(world.emulator.media_bytes(media).is_some());
+    for (target, content) in [
+        (metadata.as_str(), ""),
+        ("/v23.0/1003/block_users", users),
+        ("/v23.0/1003/username", ""),
+        ("/v23.0/1003/contact_book", ""),
+    ] {
+        assert_eq!(delete(target, content).await, (200, None), "{target}");
+    }
+    assert!(world.emulator.media_bytes(media).is_none());
+    let received = world.emulator.received();
+    let bodies: Vec<_> = received
+        .iter()
+        .rev()
+        .take(4)
+        .map(|r| r.body.clone().unwrap_or_default())
+        .collect();
+    assert_eq!(bodies, ["", "", users, ""]);
 }

@@ -44,6 +44,18 @@ impl Client {
 
     /// Sends a request with these headers beside `Authorization`. `target` may be a whole URL of the gateway.
     pub async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)], body: Bytes) -> Reply {
+        let reply = self.try_send(method, target, headers, body).await;
+        reply.expect("a whole answer")
+    }
+
+    /// The same, of a gateway that may be gone before it has answered.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
         let uri = if target.starts_with("http") {
             target.to_owned()
         } else {
@@ -57,14 +69,14 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).expect("a request");
-        let response = self.pool.request(request).await.expect("an answer");
+        let response = self.pool.request(request).await?;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
-        Reply {
+        let body = body.collect().await?.to_bytes();
+        Ok(Reply {
             status: parts.status,
             headers: parts.headers,
             body,
-        }
+        })
     }
 
     /// Sends these bytes on a connection of their own, and reads until the gateway closes it.
@@ -186,6 +198,32 @@ impl Reply {
     /// `error.error_subcode`.
     pub fn subcode(&self) -> Option<i64> {
         self.json()["error"]["error_subcode"].as_i64()
+    }
+
+    /// What two answers to the same question have in common: all but dates, usage, the ids of traces and messages, and the
+    /// tokens of media URLs.
+    pub fn lasting(&self) -> (u16, Vec<(String, String)>, Value) {
+        let mut headers: Vec<_> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| {
+                let name = name.as_str();
+                name != "date" && !name.starts_with("x-fb-") && !name.ends_with("-usage")
+            })
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.to_string(), value)
+            })
+            .collect();
+        headers.sort();
+        let mut body = self.json();
+        for at in ["/error/fbtrace_id", "/messages/0/id", "/url", "/download_url"] {
+            if let Some(value) = body.pointer_mut(at) {
+                assert!(value.as_str().is_some_and(|text| !text.is_empty()));
+                *value = Value::Null;
+            }
+        }
+        (self.status.as_u16(), headers, body)
     }
 
     /// The id that an upload answered.

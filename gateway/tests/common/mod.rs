@@ -1,20 +1,27 @@
 //! The whole gateway in front of the emulator, over real sockets: what every promise is tested on.
 #![allow(
     dead_code,
-    unused_imports,
-    unreachable_pub,
     missing_docs,
+    unreachable_pub,
+    unused_imports,
     clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
     reason = "test code, of which each file uses a part; a failure here is a failed test"
 )]
 
 pub mod client;
 pub mod form;
+pub mod log;
+pub mod outside;
+#[cfg(unix)]
+pub mod process;
+pub mod raw;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use curfew::clock::{Clock, ManualTime};
 use curfew::config::{Config, Limits, StoreConfig, TlsFiles, Upstream};
@@ -50,6 +57,9 @@ phone_number_id = "1003"
 waba_id = "5001"
 storage = { mode = "default" }
 "#;
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The number of [`PASS_THROUGH`] with No Storage.
 pub const NO_STORAGE: u64 = 1001;
@@ -166,9 +176,30 @@ impl World {
         }
     }
 
+    /// A second gateway with the same configuration and clock on the same upstream, and a memory of its own.
+    pub async fn another_gateway(&self) -> Running {
+        let setup = Setup {
+            policies: self.setup.policies.clone(),
+            limits: self.setup.limits.clone(),
+            tls: self.setup.tls.clone(),
+            configure: self.setup.configure,
+            ..Setup::default()
+        };
+        run(&setup, &self.emulator.base_url(), self.clock.clone()).await
+    }
+
+    /// How often the number's settings were read at the emulator.
+    pub fn settings_reads(&self, number: u64) -> usize {
+        let calls = self.emulator.settings_calls();
+        let reads = calls
+            .iter()
+            .filter(|call| call.phone_number_id == number && call.call == "read");
+        reads.count()
+    }
+
     /// Lets minutes pass, for the gateway and for the emulator.
     pub fn pass_minutes(&self, minutes: u64) {
-        self.time.advance(std::time::Duration::from_secs(60 * minutes));
+        self.time.advance(Duration::from_secs(60 * minutes));
         self.emulator.advance(minutes);
     }
 
@@ -191,6 +222,13 @@ impl World {
             .filter(|call| !(call.starts_with("GET") && call.ends_with("/settings")))
             .collect()
     }
+}
+
+/// Fails a test that would wait for ever.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it does not take for ever")
 }
 
 /// A `[[caller]]` of the policies, known by this key.

@@ -109,7 +109,7 @@ async fn an_idle_connection_closes_without_an_answer() {
     let start = Instant::now();
     assert!(connection.client.answer().await.is_none());
     assert_eq!(start.elapsed().as_secs(), 75);
-    connection.served.await.unwrap();
+    connection.ended().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +178,7 @@ async fn a_client_that_does_not_take_its_answer_is_cut_off() {
         .send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
         .await;
     let start = Instant::now();
-    connection.served.await.unwrap();
+    connection.ended().await;
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
@@ -244,6 +244,6 @@ async fn an_http2_client_that_answers_no_ping_is_gone() {
         .send(&[PREFACE, &frame(4, 0, 0, &[]), &half_a_request].concat())
         .await;
     let start = Instant::now();
-    connection.served.await.unwrap();
+    connection.ended().await;
     assert_eq!(start.elapsed().as_secs(), 40);
 }

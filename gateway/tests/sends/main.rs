@@ -9,24 +9,24 @@ mod places;
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, DEFAULT, IN_COUNTRY, NO_STORAGE, PASS_THROUGH, Reply, World};
+use crate::common::{Client, DEFAULT, IN_COUNTRY, NO_STORAGE, Reply, World};
 
 const HOST: &str = "cdn.bank.example";
 
-/// The three numbers, all with one host from which media may come.
+/// The three numbers of the harness, each with one host from which media may come.
 async fn world() -> World {
-    let policies = PASS_THROUGH
-        .replace("[number.media]\n", "")
-        .replace("ttl_minutes = { min = 60, max = 1440, default = 120 }\n", "");
-    let links = format!("[number.media]\nlinks = {{ hosts = [\"{HOST}\"] }}\n\n[[number]]");
-    let policies = policies
-        .replacen("[[number]]", "[[first]]", 1)
-        .replace("[[number]]", &links);
-    let policies = policies.replacen("[[first]]", "[[number]]", 1);
-    World::of(&format!(
-        "{policies}[number.media]\nlinks = {{ hosts = [\"{HOST}\"] }}\n"
-    ))
-    .await
+    let number = |id: u64, storage: &str| {
+        format!(
+            "[[number]]\nphone_number_id = \"{id}\"\nwaba_id = \"5001\"\nstorage = {{ {storage} }}\n\
+             [number.media]\nlinks = {{ hosts = [\"{HOST}\"] }}\n"
+        )
+    };
+    let numbers = [
+        number(NO_STORAGE, "mode = \"no_storage\""),
+        number(IN_COUNTRY, "mode = \"in_country\", region = \"DE\""),
+        number(DEFAULT, "mode = \"default\""),
+    ];
+    World::of(&numbers.concat()).await
 }
 
 /// A message with everything beside its type.

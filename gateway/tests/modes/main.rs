@@ -1,14 +1,14 @@
 //! Promise: a number with a storage promise does only what is known to keep it. Decision 11's table, row by row: what passes reaches
 //! Meta, what is refused does not.
 
+#[path = "../common/mod.rs"]
 mod common;
 
-use std::io;
-use std::sync::{Arc, Mutex};
+mod storage;
 
+use crate::common::form::Form;
+use crate::common::{Client, NO_STORAGE, Reply, World, caller_table, log};
 use bytes::Bytes;
-use common::form::Form;
-use common::{Client, NO_STORAGE, Reply, World, caller_table};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -351,243 +351,6 @@ async fn allow_unverified_opens_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn ttl_minutes_is_for_no_storage_alone() {
-    let with = |ttl: &str| Call::upload(&Form::image().field("ttl_minutes", ttl));
-    let begun = |ttl: &str| {
-        let form = Form::new()
-            .field("ttl_minutes", ttl)
-            .field("messaging_product", "whatsapp");
-        Call::upload(&form.file("image/png", common::form::PNG))
-    };
-    let announcement = Form::new()
-        .field("use_case", "VOICEMAIL")
-        .field("messaging_product", "whatsapp");
-    let announcement = announcement.file("image/png", common::form::PNG);
-    check_rows(&[
-        (Call::upload(&Form::image()), EVERYWHERE),
-        (
-            begun("60"),
-            ["ttl_without_no_storage", "ttl_without_no_storage", PASS],
-        ),
-        (
-            begun("43201"),
-            [
-                "ttl_without_no_storage",
-                "ttl_without_no_storage",
-                "ttl_out_of_bounds",
-            ],
-        ),
-        (Call::upload(&announcement), only_default("forbidden_by_mode")),
-    ])
-    .await;
-    // Behind its file, it is judged while the upload goes out, which is then broken off.
-    for (storage, expected) in
-        MODES
-            .into_iter()
-            .zip(["ttl_without_no_storage", "ttl_without_no_storage", PASS])
-    {
-        let world = World::of(&policy(storage, "")).await;
-        let reply = with("60").run(&world.client()).await;
-        assert_eq!(reply.reason().unwrap_or(PASS), expected, "{}", reply.text());
-        assert_eq!(world.emulator.media().len(), usize::from(expected == PASS));
-    }
-}
-
-#[tokio::test]
-async fn settings_lead_only_towards_the_policy() {
-    let settings = |storage: Value| {
-        Call::post(
-            "/v23.0/1001/settings",
-            &json!({ "storage_configuration": storage }),
-        )
-    };
-    let no = "settings_contradict_policy";
-    let germany = json!({ "status": "IN_COUNTRY_STORAGE_ENABLED", "data_localization_region": "DE" });
-    let none = json!({ "status": "NO_STORAGE_ENABLED", "retention_minutes": 60 });
-    let with = |storage: &Value, key: &str, value: Value| {
-        let mut storage = storage.clone();
-        storage[key] = value;
-        settings(storage)
-    };
-    check_rows(&[
-        (settings(germany.clone()), [no, PASS, no]),
-        (settings(none.clone()), [no, no, PASS]),
-        (
-            with(&germany, "data_localization_region", json!("IN")),
-            nowhere(no),
-        ),
-        (
-            with(&germany, "data_localization_region", json!("de")),
-            nowhere(no),
-        ),
-        (with(&germany, "retention_minutes", json!(60)), nowhere(no)),
-        (with(&none, "retention_minutes", json!(61)), nowhere(no)),
-        (with(&none, "retention_minutes", json!(60.0)), nowhere(no)),
-        (with(&none, "data_localization_region", json!("DE")), nowhere(no)),
-        (with(&none, "enabled", json!(false)), nowhere(no)),
-        (
-            settings(json!({ "status": "IN_COUNTRY_STORAGE_ENABLED" })),
-            nowhere(no),
-        ),
-        (settings(json!({ "status": "NO_STORAGE_ENABLED" })), nowhere(no)),
-        (
-            settings(json!({ "status": "IN_COUNTRY_STORAGE_DISABLED" })),
-            nowhere(no),
-        ),
-        (settings(json!({ "status": "DEFAULT" })), nowhere(no)),
-        (settings(json!({ "enabled": false })), nowhere(no)),
-        (settings(json!({})), nowhere(no)),
-        (settings(json!("{\"status\":\"DEFAULT\"}")), nowhere(no)),
-        (settings(Value::Null), nowhere(no)),
-        (
-            Call::post(
-                "/v23.0/1001/settings",
-                &json!({ "Storage_Configuration": germany }),
-            ),
-            nowhere(no),
-        ),
-        (
-            Call::post(
-                "/v23.0/1001/settings",
-                &json!({ "storage_configuration[status]": "DEFAULT" }),
-            ),
-            nowhere(no),
-        ),
-        (
-            Call::post(
-                "/v23.0/1001/settings",
-                &json!({ "calling": {}, "storage_configuration": germany }),
-            ),
-            nowhere(no),
-        ),
-        (
-            Call::post(
-                "/v23.0/1001/settings",
-                &json!({ "calling": { "status": "DISABLED" } }),
-            ),
-            EVERYWHERE,
-        ),
-    ])
-    .await;
-}
-
-#[tokio::test]
-async fn registrations_lead_only_towards_the_policy_in_either_generation() {
-    let no = "registration_contradicts_policy";
-    let register = |version: &str, more: Value| {
-        let mut body = json!({ "messaging_product": "whatsapp", "pin": "123456" });
-        body.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        Call::post(&format!("{version}/1001/register"), &body)
-    };
-    let germany = || json!({ "data_localization_region": "DE" });
-    let none = || json!({ "meta_store_retention_minutes": 60 });
-    check_rows(&[
-        (register("/v23.0", json!({})), EVERYWHERE),
-        (register("/v21.0", json!({})), EVERYWHERE),
-        (register("/v20.0", json!({})), only_default(no)),
-        (register("", json!({})), only_default(no)),
-        (register("/v20.0", germany()), [no, PASS, no]),
-        (register("", germany()), [no, PASS, no]),
-        (register("/v20.0", none()), [no, no, PASS]),
-        (register("", none()), [no, no, PASS]),
-    ])
-    .await;
-    // Each against a fresh count: ten calls in 72 hours are all that there are.
-    check_rows(&[
-        (
-            register("/v20.0", json!({ "data_localization_region": "IN" })),
-            nowhere(no),
-        ),
-        (
-            register("/v20.0", json!({ "meta_store_retention_minutes": 61 })),
-            nowhere(no),
-        ),
-        (
-            register(
-                "/v20.0",
-                json!({ "data_localization_region": "DE", "meta_store_retention_minutes": 60 }),
-            ),
-            nowhere(no),
-        ),
-        (
-            register("/v23.0", json!({ "Data_Localization_Region": "DE" })),
-            nowhere(no),
-        ),
-        (
-            register("/v23.0", json!({ "data_localization_region[]": "DE" })),
-            nowhere(no),
-        ),
-        (
-            register("/v23.0", json!({ "data_localization_region": ["DE"] })),
-            nowhere(no),
-        ),
-        (register("/v23.0", json!({ "storage": "DEFAULT" })), nowhere(no)),
-    ])
-    .await;
-}
-
-#[tokio::test]
-async fn deregistering_needs_the_policys_word() {
-    let deregister = || {
-        Call::post(
-            "/v23.0/1001/deregister",
-            &json!({ "messaging_product": "whatsapp" }),
-        )
-    };
-    let bare = || Call::bare(Method::POST, "/v23.0/1001/deregister");
-    check_rows(&[
-        (deregister(), only_default("deregister_not_allowed")),
-        (bare(), only_default("deregister_not_allowed")),
-    ])
-    .await;
-    for storage in MODES {
-        let world = World::of(&policy(storage, "allow_deregister = true")).await;
-        check(&world, &world.client(), &deregister(), PASS, storage).await;
-    }
-}
-
-#[tokio::test]
-async fn webhooks_go_nowhere_else() {
-    let elsewhere = "https://elsewhere.example/hook";
-    let no = nowhere("webhook_redirect");
-    let account = json!({ "override_callback_uri": elsewhere, "verify_token": "x" });
-    let number =
-        json!({ "webhook_configuration": { "override_callback_uri": elsewhere, "verify_token": "x" } });
-    check_rows(&[
-        (Call::post("/v23.0/1001", &number), no),
-        (Call::post("/1001", &json!({ "Webhook_Configuration": "{}" })), no),
-        (
-            Call::post(
-                "/1001",
-                &json!({ "webhook_configuration[override_callback_uri]": elsewhere }),
-            ),
-            no,
-        ),
-        (Call::post("/v23.0/5001/subscribed_apps", &account), no),
-        (
-            Call::post(
-                "/v23.0/5001/subscribed_apps",
-                &json!({ "OVERRIDE_CALLBACK_URI": elsewhere }),
-            ),
-            no,
-        ),
-        (
-            Call::post("/v23.0/77/subscriptions", &json!({ "callback_url": elsewhere })),
-            no,
-        ),
-        (Call::bare(Method::POST, "/v23.0/77/subscriptions"), no),
-        (Call::post("/v23.0/1001", &json!({ "pin": "123456" })), EVERYWHERE),
-        (
-            Call::bare(Method::POST, "/v23.0/5001/subscribed_apps"),
-            EVERYWHERE,
-        ),
-    ])
-    .await;
-}
-
-#[tokio::test]
 async fn reads_and_management_pass_everywhere_without_expansion() {
     let template = json!({ "name": "a", "language": "en", "category": "UTILITY", "components": [] });
     let users = json!({ "messaging_product": "whatsapp", "block_users": [{ "user": "+15550100001" }] });
@@ -708,56 +471,35 @@ async fn what_names_no_number_is_judged_by_the_strictest_of_the_callers() {
     }
 }
 
-/// Where the log's lines go.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn each_use_of_allow_unverified_is_recorded() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt()
-        .json()
-        .with_writer(move || writer.clone())
-        .init();
-    // The log is the whole process's, so this test has a number of its own.
+    const NUMBER: u64 = 7772;
+    log::listen();
     let policies = policy(
         MODES[2],
         "allow_unverified = [\"marketing_messages\", \"hologram\"]",
-    )
-    .replace("1001", "7772");
-    let world = World::of(&policies).await;
+    );
+    let world = World::of(&policies.replace("1001", &NUMBER.to_string())).await;
+    let hologram = json!({ "type": "hologram", "hologram": {} });
     for mut call in [
         marketing(),
-        Call::send(json!({ "type": "hologram", "hologram": {} })),
+        Call::send(hologram.clone()),
+        Call::post("/v23.0/1001/marketing_messages", &hologram),
         Call::send(json!({ "text": { "body": "x" } })),
     ] {
-        call.target = call.target.replace("1001", "7772");
+        call.target = call.target.replace("1001", &NUMBER.to_string());
         call.run(&world.client()).await;
     }
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let uses: Vec<_> = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["fields"].clone())
-        .filter(|fields| fields["number"] == 7772 && fields["message"] == "request")
-        .map(|fields| fields["unverified"].clone())
+    let uses: Vec<_> = log::about(NUMBER)
+        .iter()
+        .map(|line| line.get("unverified").cloned().unwrap_or_default())
         .collect();
     assert_eq!(
         uses,
         [
             json!("marketing_messages"),
             json!("message type hologram"),
+            json!("marketing_messages, message type hologram"),
             Value::Null
         ]
     );

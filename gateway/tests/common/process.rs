@@ -1,0 +1,154 @@
+//! The real program, in a process of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::mpsc;
+
+use super::soon;
+
+/// A running `curfew`. Dropped, it is killed.
+pub struct Program {
+    child: Option<Child>,
+    out: mpsc::UnboundedReceiver<String>,
+    log: mpsc::UnboundedReceiver<String>,
+}
+
+impl Program {
+    pub fn start(folder: &Path, args: &[&str]) -> Self {
+        let mut child = command(folder, args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let out = lines(child.stdout.take().expect("a pipe"));
+        let log = lines(child.stderr.take().expect("a pipe"));
+        Self {
+            child: Some(child),
+            out,
+            log,
+        }
+    }
+
+    /// The next line of standard output.
+    pub async fn out_line(&mut self) -> String {
+        soon(self.out.recv()).await.expect("a line of output")
+    }
+
+    /// The next line of the log that has this in it.
+    pub async fn log_line(&mut self, part: &str) -> String {
+        loop {
+            let line = soon(self.log.recv()).await;
+            let line = line.unwrap_or_else(|| panic!("the log ends without {part:?}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), Signal::TERM).expect("a signal");
+    }
+
+    /// Kills it (SIGKILL), and waits until it is gone.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        let waited = tokio::task::spawn_blocking(move || child.wait());
+        soon(waited).await.expect("no panic").expect("an exit status")
+    }
+
+    fn end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What a run of the program came to.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs the program to its end.
+pub fn run(folder: &Path, args: &[&str]) -> Run {
+    let output = command(folder, args).output().expect("the program starts");
+    Run {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
+    command
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env_remove("CURFEW_LOG");
+    command
+}
+
+/// The lines of a pipe, read to its end whether anybody listens or not: who writes must not wait.
+fn lines(pipe: impl Read + Send + 'static) -> mpsc::UnboundedReceiver<String> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// `curfew run` in `folder`, listening.
+pub struct Gateway {
+    pub program: Program,
+    pub addr: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Gateway {
+    /// Starts on what [`write_config`] wrote.
+    pub async fn start(folder: &Path) -> Self {
+        let mut program = Program::start(folder, &["run", "--config", "curfew.toml"]);
+        let line = program.log_line("listening").await;
+        let address = |name: &str| {
+            let (_, rest) = line.split_once(name).expect("an address");
+            let text = rest.split_whitespace().next().expect("an address");
+            text.parse().expect("an address")
+        };
+        let (addr, admin) = (address(" address="), address(" admin="));
+        Self { program, addr, admin }
+    }
+}
+
+/// Writes `curfew.toml` and `policies.toml`: any port, this upstream, and these lines more.
+pub fn write_config(folder: &Path, upstream: &str, policies: &str, more: &str) {
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\npolicies = \"policies.toml\"\n\
+         [upstream]\ngraph = \"{upstream}\"\nmedia = [\"{upstream}\"]\n{more}"
+    );
+    fs::write(folder.join("curfew.toml"), config).expect("a file");
+    fs::write(folder.join("policies.toml"), policies).expect("a file");
+}

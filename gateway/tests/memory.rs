@@ -1,0 +1,168 @@
+//! Promise: uploads stream. Eight of 100 MiB at once cost the gateway at most 16 MiB above its idle memory.
+//!
+//! The real binary is measured, by the kernel's own account of its peak (`VmHWM`), so this runs on Linux only.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and shows its figures"
+)]
+
+mod common;
+
+use std::convert::Infallible;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use common::{PASS_THROUGH, TOKEN};
+use curfew_emulator::{Emulator, Options};
+use http::Request;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+
+const MIB: usize = 1024 * 1024;
+const UPLOADS: usize = 8;
+const FILE_MIB: usize = 100;
+const MOST_ABOVE_IDLE_KIB: u64 = 16 * 1024;
+
+const HEAD: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.pdf\"\r\nContent-Type: application/pdf\r\n\r\n";
+const TAIL: &str =
+    "\r\n--b\r\nContent-Disposition: form-data; name=\"messaging_product\"\r\n\r\nwhatsapp\r\n--b--\r\n";
+
+/// A form of 100 MiB that costs its sender nothing: the same chunk again and again.
+struct Form {
+    chunk: Bytes,
+    sent: usize,
+}
+
+impl Body for Form {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let chunks = FILE_MIB * MIB / self.chunk.len();
+        let data = match self.sent {
+            0 => Bytes::from_static(HEAD.as_bytes()),
+            n if n <= chunks => self.chunk.clone(),
+            n if n == chunks + 1 => Bytes::from_static(TAIL.as_bytes()),
+            _ => return Poll::Ready(None),
+        };
+        self.sent += 1;
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+}
+
+/// A gateway of its own process, killed when dropped.
+struct Gateway(Child);
+
+impl Gateway {
+    fn kib(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("the process runs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(field))
+            .expect("the field is there");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse().ok())
+            .expect("a figure in kB")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(folder: &std::path::Path, upstream: &str) -> (Gateway, SocketAddr) {
+    fs::write(folder.join("policies.toml"), PASS_THROUGH).expect("the folder can be written");
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\npolicies = \"policies.toml\"\n\
+         [upstream]\ngraph = \"{upstream}\"\nmedia = [\"{upstream}\"]\n"
+    );
+    fs::write(folder.join("curfew.toml"), config).expect("the folder can be written");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_curfew"))
+        .args(["run", "--config"])
+        .arg(folder.join("curfew.toml"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the gateway starts");
+    let mut log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let gateway = Gateway(child);
+    let listening = log
+        .by_ref()
+        .map_while(Result::ok)
+        .find(|line| line.contains("listening"))
+        .expect("it listens");
+    // Whoever logs must be read, or will wait.
+    std::thread::spawn(move || log.for_each(drop));
+    let address = listening
+        .split("address=")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .expect("an address");
+    (gateway, address.parse().expect("an address"))
+}
+
+async fn upload(client: Client<hyper_util::client::legacy::connect::HttpConnector, Form>, addr: SocketAddr) {
+    let form = Form {
+        chunk: Bytes::from(vec![0x5a; 256 * 1024]),
+        sent: 0,
+    };
+    let request = Request::post(format!("http://{addr}/v23.0/1003/media"))
+        .header("authorization", format!("Bearer {TOKEN}"))
+        .header("content-type", "multipart/form-data; boundary=b")
+        .body(form)
+        .expect("a request");
+    let response = client.request(request).await.expect("an answer");
+    let status = response.status();
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_uploads_of_100_mib_stream_in_constant_memory() {
+    let options = Options {
+        numbers: Options::from_policies_toml(PASS_THROUGH).expect("policies"),
+        tokens: vec![TOKEN.to_owned()],
+        keep_media: false,
+        ..Options::default()
+    };
+    let emulator = Emulator::start(options).await.expect("the emulator starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (gateway, addr) = start(folder.path(), &emulator.base_url());
+
+    let idle = gateway.kib("VmRSS");
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let uploads: Vec<_> = (0..UPLOADS)
+        .map(|_| tokio::spawn(upload(client.clone(), addr)))
+        .collect();
+    for upload in uploads {
+        upload.await.expect("the upload is answered");
+    }
+    let peak = gateway.kib("VmHWM");
+    println!("idle {idle} KiB, peak {peak} KiB, above idle {} KiB", peak - idle);
+    assert_eq!(
+        emulator.media().iter().map(|media| media.len).sum::<u64>(),
+        (UPLOADS * FILE_MIB * MIB) as u64
+    );
+    assert!(
+        peak - idle <= MOST_ABOVE_IDLE_KIB,
+        "peak is {} KiB above idle",
+        peak - idle
+    );
+}
