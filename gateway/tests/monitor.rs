@@ -1,6 +1,14 @@
 //! Promise: under `enforcement = "monitor"` the rules decide and record, and requests pass. Who may call, what is unknown and
 //! what is malformed stay refused.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::form::{Form, PNG};

@@ -1,6 +1,14 @@
 //! Promise: there is no way round. Every side door of the Graph API is tried on the emulator itself, where it must open, and then
 //! through the gateway, where nothing that policy forbids may come of it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

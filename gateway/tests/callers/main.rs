@@ -1,6 +1,14 @@
 //! Promise: a caller does what the policy lets it do with its own numbers, and learns nothing of others'. Meta sees the
 //! gateway's token and nothing of the caller's.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -1,6 +1,14 @@
 //! Promise: a number with a storage promise does only what is known to keep it. Decision 11's table, row by row: what passes reaches
 //! Meta, what is refused does not.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -1,6 +1,14 @@
 //! Promise: what may be sent goes to Meta byte for byte, and Meta's answer comes back as it is. What a message names is judged
 //! wherever it names it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 
