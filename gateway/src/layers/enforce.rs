@@ -439,8 +439,10 @@ where
                 if let Some(reason) = permit.observed() {
                     record.observed(reason.slug());
                 }
-                if let Some(used) = permit.unverified() {
-                    record.unverified(used.to_string());
+                let uses = permit.unverified_uses();
+                if !uses.is_empty() {
+                    let uses: Vec<_> = uses.iter().map(ToString::to_string).collect();
+                    record.unverified(uses.join(", "));
                 }
                 let clock = self.clock.clone();
                 Either::Left(self.inner.call(Permitted { permit, call, clock }))
