@@ -1,10 +1,10 @@
 //! The real program, in a process of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
@@ -82,6 +82,38 @@ impl Drop for Program {
     }
 }
 
+/// Whether this machine has a tool that the test needs and Cargo does not bring. Without it the test says so and is skipped;
+/// with `CURFEW_TEST_REQUIRE=all` it fails.
+pub fn has_tools(tools: &[&str]) -> bool {
+    let is_there = |tool: &&str| {
+        let found = Command::new("sh")
+            .args(["-c", "command -v \"$0\"", tool])
+            .output();
+        found.is_ok_and(|found| found.status.success())
+    };
+    let missing: Vec<_> = tools.iter().filter(|tool| !is_there(tool)).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    assert!(
+        std::env::var_os("CURFEW_TEST_REQUIRE").is_none_or(|required| required != "all"),
+        "missing: {missing:?}"
+    );
+    println!("skipped; missing: {missing:?}");
+    false
+}
+
+/// Runs a script with `sh`, as if it were pasted.
+pub fn paste(folder: &Path, script: &str) -> Run {
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("a shell");
+    Run::of(&output)
+}
+
 /// What a run of the program came to.
 #[derive(Debug)]
 pub struct Run {
@@ -90,14 +122,34 @@ pub struct Run {
     pub err: String,
 }
 
+impl Run {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            code: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+}
+
 /// Runs the program to its end.
 pub fn run(folder: &Path, args: &[&str]) -> Run {
-    let output = command(folder, args).output().expect("the program starts");
-    Run {
-        code: output.status.code(),
-        out: String::from_utf8(output.stdout).expect("text"),
-        err: String::from_utf8(output.stderr).expect("text"),
-    }
+    Run::of(&command(folder, args).output().expect("the program starts"))
+}
+
+/// Runs it with this standard input.
+pub fn run_with_input(folder: &Path, args: &[&str], input: &[u8]) -> Run {
+    let mut child = command(folder, args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input).expect("it reads");
+    drop(stdin);
+    Run::of(&child.wait_with_output().expect("an end"))
 }
 
 fn command(folder: &Path, args: &[&str]) -> Command {
