@@ -1,7 +1,7 @@
 //! The bodies that pass through: one concrete type in each direction, so that no frame costs an allocation of ours.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -18,74 +18,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Judges an upload's form when it has ended.
 pub type Judge = Box<dyn FnOnce(WholeForm<'_>) -> Result<FinalFields, Refused> + Send>;
 
-/// A request body as it comes from a caller, under the idle timeout.
-///
-/// Dropped before its end, it is read out in the background (HTTP/1, and only if the caller is sending already):
-/// closing a connection with unread bytes resets it, and the caller would never see why it was refused.
-#[derive(Debug)]
-pub struct Inbound {
-    body: Option<IdleTimeoutBody<Incoming>>,
-    read_out: bool,
-}
-
-impl Inbound {
-    /// Wraps a request's body. `read_out` says whether the rest may be read once nobody wants it.
-    #[must_use]
-    pub fn new(body: IdleTimeoutBody<Incoming>, read_out: bool) -> Self {
-        Self {
-            body: Some(body),
-            read_out,
-        }
-    }
-}
-
-impl Body for Inbound {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let Some(body) = &mut this.body else {
-            return Poll::Ready(None);
-        };
-        let frame = ready!(Pin::new(body).poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) {
-            this.body = None;
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
-    }
-}
-
-impl Drop for Inbound {
-    fn drop(&mut self) {
-        let Some(mut body) = self
-            .body
-            .take()
-            .filter(|body| self.read_out && !body.is_end_stream())
-        else {
-            return;
-        };
-        // Bounded by the front door: its size by `upload_bytes`, its pauses by `body_idle_timeout_s`.
-        let read_out = async move {
-            use http_body_util::BodyExt as _;
-            while let Some(Ok(_)) = body.frame().await {}
-        };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(read_out);
-        }
-    }
-}
+/// A request body as it comes from a caller, under the front door's limits.
+pub type Inbound = IdleTimeoutBody<Incoming>;
 
 /// A request body on its way to Meta.
 pub enum Outbound {
@@ -119,10 +53,7 @@ impl Body for Outbound {
             Self::Empty => Poll::Ready(None),
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Upload(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
-            // Trailers are the caller's headers by another way.
-            Self::Raw(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.filter(|frame| !matches!(frame, Ok(frame) if frame.is_trailers()))),
+            Self::Raw(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }
 

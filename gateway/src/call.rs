@@ -178,8 +178,8 @@ pub enum Payload {
     Json(Bytes),
     /// An upload's form, read up to its file.
     Form(Box<OpenForm<Inbound>>),
-    /// Bytes that nobody judges, with their own content type.
-    Raw(Inbound, Option<HeaderValue>),
+    /// Bytes that nobody judges.
+    Raw(Inbound),
 }
 
 impl std::fmt::Debug for Payload {

@@ -4,8 +4,8 @@
 //! `match` picks status and code, without a catch-all, so that a new variant must choose.
 
 use bytes::Bytes;
-use curfew_policies::Reason;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use curfew_policies::{PhoneNumberId, Reason, Subject};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
@@ -33,7 +33,7 @@ pub enum GatewayError {
     #[error(transparent)]
     Classify(#[from] ClassifyError),
     /// A body where none belongs.
-    #[error("this call takes no body")]
+    #[error("this call takes no body; leave it out")]
     UnexpectedBody,
     /// Another `Content-Type` than the call's one encoding.
     #[error("this call takes {expected}; came {came}")]
@@ -44,11 +44,8 @@ pub enum GatewayError {
         came: String,
     },
     /// A JSON body larger than `limits.json_bytes`.
-    #[error("the body is larger than {0} bytes")]
-    BodyTooLarge(usize),
-    /// The body stopped coming.
-    #[error("the request's body did not come within the time allowed")]
-    BodyTimeout,
+    #[error("the JSON body is larger than {0} bytes, `limits.json_bytes` of the gateway")]
+    JsonTooLarge(usize),
     /// The body broke off, or its framing did.
     #[error("the request's body broke off before its end")]
     BodyBroken,
@@ -65,8 +62,13 @@ pub enum GatewayError {
     #[error(transparent)]
     Form(#[from] MultipartError),
     /// Policy refused.
-    #[error("{0}")]
-    Denied(Reason),
+    #[error("{}", denial(.reason, *.number))]
+    Denied {
+        /// Why.
+        reason: Reason,
+        /// The number that the call is about, for reasons that do not name it themselves.
+        number: Option<PhoneNumberId>,
+    },
     /// A URL of the gateway's that is forged, too old, or of a medium that is gone.
     #[error("this media URL is not valid, or no longer; read the media's metadata again for a fresh one")]
     MediaUrlInvalid,
@@ -74,7 +76,7 @@ pub enum GatewayError {
     #[error("Meta no longer has this media")]
     MediaGone,
     /// A store could not answer.
-    #[error("the gateway's store cannot answer; nothing went to Meta")]
+    #[error("the gateway's store cannot answer, so nothing can be promised of this call; try again")]
     StoreUnavailable,
     /// No byte of the request reached Meta.
     #[error("Meta cannot be reached; nothing was sent")]
@@ -82,9 +84,9 @@ pub enum GatewayError {
     /// A fact that policy needs could not be learnt from Meta.
     #[error("Meta could not be asked about {0}; nothing was sent")]
     Unanswered(&'static str),
-    /// A send's bytes left, and no whole answer came.
+    /// A send's bytes left, and no whole answer came that says what became of it.
     #[error(
-        "the send may or may not have reached the recipient: the exchange with Meta broke off after it had begun; do not send again blindly"
+        "the send may or may not have reached the recipient: its bytes left, and Meta gave no whole answer; do not send again blindly"
     )]
     OutcomeUnknown,
     /// Another exchange with Meta broke off.
@@ -138,6 +140,36 @@ const MEDIA_UPLOAD: &str = "Media upload error";
 const SOON: u32 = 5;
 
 impl GatewayError {
+    /// The slugs of its own; those of what it wraps are in [`slugs`].
+    pub const SLUGS: [&'static str; 16] = [
+        "unknown_caller",
+        "unknown_operation",
+        "query_not_allowed",
+        "body_not_taken",
+        "content_type",
+        "json_too_large",
+        "body_broken",
+        "control_member",
+        "media_url_invalid",
+        "media_gone",
+        "store_unavailable",
+        "upstream_unreachable",
+        "upstream_unanswered",
+        "outcome_unknown",
+        "upstream_broke_off",
+        "unusable_answer",
+    ];
+
+    /// A refusal by policy of a call about `subject`.
+    #[must_use]
+    pub const fn denied(reason: Reason, subject: Subject) -> Self {
+        let number = match subject {
+            Subject::Number(number) => Some(number),
+            Subject::Media { .. } | Subject::Account(_) | Subject::Other => None,
+        };
+        Self::Denied { reason, number }
+    }
+
     /// Status, Meta's code where one means the same, and whether a retry makes sense.
     fn wire(&self) -> Wire {
         match self {
@@ -148,18 +180,17 @@ impl GatewayError {
             }
             Self::Classify(ClassifyError::Query(_) | ClassifyError::PhoneNumberId(_))
             | Self::UnexpectedBody
+            | Self::ContentType { .. }
             | Self::Json(_)
             | Self::Message(_)
             | Self::ControlMember(_)
             | Self::BodyBroken => wire(StatusCode::BAD_REQUEST, 100, INVALID_PARAMETER),
-            Self::ContentType { .. } => wire(StatusCode::UNSUPPORTED_MEDIA_TYPE, 100, INVALID_PARAMETER),
-            Self::BodyTooLarge(_) => wire(StatusCode::PAYLOAD_TOO_LARGE, 100, INVALID_PARAMETER),
-            Self::BodyTimeout => wire(StatusCode::REQUEST_TIMEOUT, 100, INVALID_PARAMETER),
+            Self::JsonTooLarge(_) => wire(StatusCode::PAYLOAD_TOO_LARGE, 100, INVALID_PARAMETER),
             Self::Form(error) if error.is_about_ttl() => {
                 wire(StatusCode::BAD_REQUEST, 131_009, VALUE_NOT_VALID)
             }
             Self::Form(_) => wire(StatusCode::BAD_REQUEST, 100, INVALID_PARAMETER),
-            Self::Denied(reason) => denied(reason),
+            Self::Denied { reason, .. } => denied(reason),
             Self::MediaUrlInvalid | Self::MediaGone => {
                 wire(StatusCode::NOT_FOUND, 100, MISSING_OBJECT).subcode(33)
             }
@@ -179,16 +210,15 @@ impl GatewayError {
             Self::UnknownCaller => "unknown_caller",
             Self::Classify(ClassifyError::Unknown { .. }) => "unknown_operation",
             Self::Classify(ClassifyError::Query(_) | ClassifyError::PhoneNumberId(_)) => "query_not_allowed",
-            Self::UnexpectedBody => "unexpected_body",
+            Self::UnexpectedBody => "body_not_taken",
             Self::ContentType { .. } => "content_type",
-            Self::BodyTooLarge(_) => "body_too_large",
-            Self::BodyTimeout => "body_timeout",
+            Self::JsonTooLarge(_) => "json_too_large",
             Self::BodyBroken => "body_broken",
             Self::Json(error) => error.slug(),
             Self::Message(error) => error.slug(),
             Self::ControlMember(_) => "control_member",
             Self::Form(error) => error.slug(),
-            Self::Denied(reason) => reason.slug(),
+            Self::Denied { reason, .. } => reason.slug(),
             Self::MediaUrlInvalid => "media_url_invalid",
             Self::MediaGone => "media_gone",
             Self::StoreUnavailable => "store_unavailable",
@@ -229,10 +259,41 @@ impl GatewayError {
             HeaderValue::from_static("application/json; charset=UTF-8"),
         );
         headers.insert(CURFEW_REASON, HeaderValue::from_static(self.slug()));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, HEAD"));
+        }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+/// Every value that `Curfew-Reason` can have: of the front door, of the gateway, of bodies that have no single
+/// meaning (JSON, sends, upload forms), and of the policy's rules. Lower-case words joined by `_`, each for one reason.
+pub fn slugs() -> impl Iterator<Item = &'static str> {
+    FrontDoorRefusal::ALL
+        .into_iter()
+        .map(FrontDoorRefusal::slug)
+        .chain(GatewayError::SLUGS)
+        .chain(JsonError::SLUGS)
+        .chain(MessageError::SLUGS)
+        .chain(MultipartError::SLUGS)
+        .chain(Reason::SLUGS)
+}
+
+/// A reason in words, with the number that it is about.
+fn denial(reason: &Reason, number: Option<PhoneNumberId>) -> String {
+    let names_it = matches!(
+        reason,
+        Reason::NumberNotInPolicy(_)
+            | Reason::NumberNotAllowed(_)
+            | Reason::MediaNotUsable { .. }
+            | Reason::MediaOfOtherNumber { .. }
+    );
+    match number.filter(|_| !names_it) {
+        Some(number) => format!("phone number {number}: {reason}"),
+        None => reason.to_string(),
     }
 }
 
@@ -284,4 +345,40 @@ fn trace_id() -> String {
         "C{}",
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::path::QueryError;
+
+    #[test]
+    fn every_slug_of_its_own_is_in_the_list() {
+        let unknown = ClassifyError::Unknown {
+            method: http::Method::GET,
+            path: "/me".to_owned(),
+        };
+        let own = [
+            GatewayError::UnknownCaller,
+            GatewayError::Classify(unknown),
+            GatewayError::Classify(ClassifyError::Query(QueryError::Encoding)),
+            GatewayError::UnexpectedBody,
+            GatewayError::ContentType {
+                expected: "application/json",
+                came: "none".to_owned(),
+            },
+            GatewayError::JsonTooLarge(1),
+            GatewayError::BodyBroken,
+            GatewayError::ControlMember("batch".to_owned()),
+            GatewayError::MediaUrlInvalid,
+            GatewayError::MediaGone,
+            GatewayError::StoreUnavailable,
+            GatewayError::Unreachable,
+            GatewayError::Unanswered("a media id"),
+            GatewayError::OutcomeUnknown,
+            GatewayError::ExchangeBroken,
+            GatewayError::UnusableAnswer("a redirect"),
+        ];
+        assert_eq!(own.each_ref().map(GatewayError::slug), GatewayError::SLUGS);
+    }
 }

@@ -1,7 +1,9 @@
 //! The connection to Meta: one pooled client, no silent retries, no redirects.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,7 +26,7 @@ pub type MetaAnswer = http::Response<Incoming>;
 
 /// How long a TCP connection to Meta may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long Meta may take from the last byte of a request to the head of its answer.
+/// How long an exchange may make no progress: Meta takes no byte of the request, and its answer does not begin.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an unused connection is kept. Content lingers in a connection's buffers, so this is far below the hour of
 /// No Storage.
@@ -46,7 +48,7 @@ pub enum ExchangeError {
 /// The client.
 #[derive(Clone)]
 pub struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Outbound>,
+    client: Client<HttpsConnector<HttpConnector>, Watched>,
 }
 
 impl Upstream {
@@ -87,11 +89,12 @@ impl Upstream {
         };
         let mut tries = UNSENT_TRIES;
         loop {
-            let answer = self.client.request(Request::from_parts(parts.clone(), body));
-            let error = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+            let (body_now, progress) = Watched::new(body);
+            let answer = self.client.request(Request::from_parts(parts.clone(), body_now));
+            let error = match in_time(answer, &progress).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
-                Err(elapsed) => return Err(ExchangeError::Broken(elapsed.into())),
+                Err(stalled) => return Err(ExchangeError::Broken(stalled.into())),
             };
             if error.is_connect() {
                 return Err(ExchangeError::Unsent(error.into()));
@@ -111,6 +114,72 @@ impl Upstream {
         }
     }
 }
+
+/// How many frames of a request body were taken.
+type Progress = Arc<AtomicU64>;
+
+/// A request body whose progress can be seen from outside.
+struct Watched {
+    body: Outbound,
+    progress: Progress,
+}
+
+impl Watched {
+    fn new(body: Outbound) -> (Self, Progress) {
+        let progress = Progress::default();
+        let watched = Self {
+            body,
+            progress: Arc::clone(&progress),
+        };
+        (watched, progress)
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if frame.is_ready() {
+            this.progress.fetch_add(1, Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Waits for an answer as long as the exchange makes progress.
+async fn in_time<F: Future>(answer: F, progress: &Progress) -> Result<F::Output, Stalled> {
+    let mut answer = pin!(answer);
+    let mut seen = 0;
+    loop {
+        if let Ok(output) = tokio::time::timeout(ANSWER_TIMEOUT, &mut answer).await {
+            return Ok(output);
+        }
+        let now = progress.load(Ordering::Relaxed);
+        if now == seen {
+            return Err(Stalled);
+        }
+        seen = now;
+    }
+}
+
+/// An exchange made no progress for too long.
+#[derive(Debug, Error)]
+#[error("no progress for {} seconds", ANSWER_TIMEOUT.as_secs())]
+struct Stalled;
 
 /// Whether hyper gave the request back before it had taken any of it: the connection was found dead.
 fn was_not_written(error: &ClientError) -> bool {

@@ -1,6 +1,12 @@
 //! Promise: the commands do what their help says, what they print works when pasted, and what they complain of can be
 //! found.
 #![cfg(unix)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

@@ -1,5 +1,12 @@
 //! Promise: media are downloaded through the gateway, by its own URLs, and Meta's token and addresses stay inside.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use bytes::Bytes;

@@ -3,6 +3,13 @@
 //! What a type or another test proves already is named there; here is what only the whole of the sources, or the whole
 //! gateway, can show.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,6 +2,13 @@
 //!
 //! The real binary is measured, by the kernel's own account of its peak (`VmHWM`), so this runs on Linux only.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and shows its figures"
+)]
 
 mod common;
 

@@ -1,5 +1,12 @@
 //! Promise: a medium serves the number that it was uploaded for, while it lives, whatever happens to the gateway.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::form::Form;

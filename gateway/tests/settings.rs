@@ -1,5 +1,12 @@
 //! Promise: a number with a storage promise sends and uploads only while its settings at Meta are known to keep it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::form::Form;

@@ -1,5 +1,12 @@
 //! Promise: no upload outlives its number's limit, and a refused one leaves nothing at Meta.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::form::{Form, PNG};

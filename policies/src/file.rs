@@ -53,6 +53,22 @@ impl std::error::Error for Problem {}
 ///
 /// Every problem that the text has, in the order of the lines. Only a text that is not TOML is not looked at further: its
 /// values cannot be told from its mistakes.
+///
+/// ```
+/// let problems = curfew_policies::parse(
+///     r#"
+///     [[number]]
+///     phone_number_id = "106540352242922"
+///     storage = { mode = "no_storage" }
+///     media.ttl_minutes = { max = 30 }
+///     "#,
+/// )
+/// .unwrap_err();
+/// assert_eq!(
+///     problems[0].to_string(),
+///     "line 5, column 33: number[0].media.ttl_minutes.max: must be a whole number from 60 to 43200 (minutes); is 30"
+/// );
+/// ```
 pub fn parse(text: &str) -> Result<PolicySet, Vec<Problem>> {
     let report = Report::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -82,10 +98,7 @@ fn policy_set(root: &Section<'_>) -> PolicySet {
         ],
         Enforcement::default(),
     );
-    let sections = root.tables("number", number::KEYS);
-    if let Some(sections) = &sections
-        && sections.is_empty()
-    {
+    if root.value("number").is_none_or(|value| value.is_empty_array()) {
         root.add(
             "number",
             "there must be at least one [[number]]; a number that is not declared cannot be used",
@@ -93,8 +106,8 @@ fn policy_set(root: &Section<'_>) -> PolicySet {
     }
     let mut numbers = HashMap::new();
     let mut declared = HashMap::new();
-    for section in sections.iter().flatten() {
-        let (id, policy) = number::read(section, &mut declared);
+    for section in root.tables("number", number::KEYS) {
+        let (id, policy) = number::read(&section, &mut declared);
         if let (Some(id), Some(policy)) = (id, policy) {
             numbers.insert(id, policy);
         }
@@ -103,7 +116,6 @@ fn policy_set(root: &Section<'_>) -> PolicySet {
     let callers = root
         .tables("caller", caller::KEYS)
         .iter()
-        .flatten()
         .filter_map(|section| caller::read(section, &declared, &mut seen))
         .collect();
     PolicySet {

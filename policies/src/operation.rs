@@ -263,3 +263,102 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     }
     Cow::Owned(short)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_short_and_on_one_line(text in any::<String>()) {
+            let shown = shown(&text);
+            prop_assert!(shown.chars().count() <= 65);
+            prop_assert!(!shown.chars().any(char::is_control));
+            let begins_alike = shown.chars().zip(text.chars()).take(64).all(|(shown, came)| {
+                shown == came || (came.is_control() && shown == '\u{fffd}')
+            });
+            prop_assert!(begins_alike);
+        }
+
+        #[test]
+        fn only_what_is_cut_ends_in_dots(length in 0usize..130, first in select_char()) {
+            let text: String = std::iter::once(first).chain("ü".chars().cycle().take(length)).collect();
+            let is_cut = length + 1 > 64;
+            prop_assert_eq!(shown(&text).ends_with('…'), is_cut);
+            prop_assert_eq!(shown(&text).chars().count(), if is_cut { 65 } else { length + 1 });
+        }
+    }
+
+    fn select_char() -> impl Strategy<Value = char> {
+        proptest::sample::select(vec!['a', '\n', '\u{7f}'])
+    }
+
+    #[test]
+    fn names_of_unverified_operations_are_their_words_in_the_file() {
+        let names: std::collections::HashSet<_> =
+            UnverifiedOperation::ALL.map(UnverifiedOperation::name).into();
+        assert_eq!(names.len(), UnverifiedOperation::ALL.len());
+        for name in names {
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_operation_has_the_class_of_the_contract() {
+        use OperationClass::{Manage, Media, Read, Send, Storage};
+        let media = "7".parse::<MediaId>().unwrap();
+        let message = || Message {
+            kind: crate::message::MessageKind::Known("text"),
+            media: Vec::new(),
+            stray_links: Vec::new(),
+            unknown_context: Vec::new(),
+        };
+        for (operation, class, carries_content) in [
+            (Operation::SendMessage(message()), Send, true),
+            (Operation::SendMarketing(message()), Send, true),
+            (Operation::MarkRead, Send, false),
+            (Operation::UploadMedia(Upload::default()), Media, true),
+            (Operation::ReadMedia(media), Media, false),
+            (Operation::DownloadMedia(media), Media, false),
+            (Operation::DeleteMedia(media), Media, false),
+            (
+                Operation::ChangeSettings(SettingsChange::default()),
+                Storage,
+                false,
+            ),
+            (Operation::Register(Registration::default()), Storage, false),
+            (Operation::Deregister, Storage, false),
+            (Operation::RequestCode, Storage, false),
+            (Operation::VerifyCode, Storage, false),
+            (Operation::Ask(Question::Settings), Read, false),
+            (Operation::Ask(Question::Media(media)), Read, false),
+            (
+                Operation::Unverified(UnverifiedOperation::MarketingMessages),
+                Send,
+                true,
+            ),
+            (
+                Operation::Unverified(UnverifiedOperation::MessagesEncrypted),
+                Send,
+                true,
+            ),
+            (Operation::Unverified(UnverifiedOperation::Signups), Manage, true),
+            (Operation::RedirectWebhooks, Manage, false),
+            (Operation::Read("read_number"), Read, false),
+            (Operation::Manage("templates"), Manage, false),
+        ] {
+            assert_eq!(operation.class(), class, "{}", operation.name());
+            assert_eq!(
+                operation.carries_content(),
+                carries_content,
+                "{}",
+                operation.name()
+            );
+        }
+    }
+}

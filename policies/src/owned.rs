@@ -102,3 +102,25 @@ impl Registration<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::rules::testing::{messages, registrations, settings_changes, uploads};
+
+    proptest! {
+        #[test]
+        fn what_is_freed_is_the_same(
+            message in messages(),
+            upload in uploads(),
+            change in settings_changes(),
+            registration in registrations(),
+        ) {
+            prop_assert_eq!(message.clone().into_owned(), message);
+            prop_assert_eq!(upload.clone().into_owned(), upload);
+            prop_assert_eq!(change.clone().into_owned(), change);
+            prop_assert_eq!(registration.clone().into_owned(), registration);
+        }
+    }
+}

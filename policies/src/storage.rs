@@ -107,3 +107,36 @@ impl fmt::Display for ObservedStorage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_one_of_metas_codes_in_upper_case() {
+        for code in Region::CODES {
+            assert_eq!(code.parse::<Region>().unwrap().code(), code);
+            let lower = code.to_ascii_lowercase();
+            assert_eq!(lower.parse::<Region>(), Err(UnknownRegion(lower)));
+        }
+        let unknown = "US".parse::<Region>().unwrap_err().to_string();
+        assert!(
+            unknown.contains("\"US\"") && unknown.contains("AU, ID, IN"),
+            "{unknown}"
+        );
+    }
+
+    #[test]
+    fn every_mode_but_the_default_one_is_restricted() {
+        let germany = StorageMode::InCountry("DE".parse().unwrap());
+        for (mode, is_restricted, shown) in [
+            (StorageMode::Default, false, "default"),
+            (germany, true, "in_country (DE)"),
+            (StorageMode::NoStorage, true, "no_storage"),
+        ] {
+            assert_eq!(mode.is_restricted(), is_restricted);
+            assert_eq!(mode.to_string(), shown);
+            assert_eq!(ObservedStorage::Mode(mode).to_string(), shown);
+        }
+    }
+}

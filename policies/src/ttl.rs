@@ -95,6 +95,26 @@ pub struct TtlBoundsOutOfOrder {
 }
 
 impl TtlBounds {
+    const ONE_DAY: TtlMinutes = TtlMinutes(1_440);
+    const TWO_HOURS: TtlMinutes = TtlMinutes(120);
+
+    /// Bounds of which a policy names only some: `min` is an hour unless named; `max` a day, or `min` where that is longer;
+    /// `default` two hours, or the bound that is nearer.
+    ///
+    /// # Errors
+    ///
+    /// Unless `min <= default <= max`.
+    pub fn filled_in(
+        min: Option<TtlMinutes>,
+        max: Option<TtlMinutes>,
+        default: Option<TtlMinutes>,
+    ) -> Result<Self, TtlBoundsOutOfOrder> {
+        let min = min.unwrap_or(TtlMinutes::MIN);
+        let max = max.unwrap_or(Self::ONE_DAY.max(min));
+        let default = default.unwrap_or(Self::TWO_HOURS.min(max).max(min));
+        Self::new(min, max, default)
+    }
+
     /// Bounds from `min` to `max`, and the value that is written into an upload that carries none.
     ///
     /// # Errors
@@ -134,12 +154,12 @@ impl TtlBounds {
 }
 
 impl Default for TtlBounds {
-    /// Meta's own bounds, and Meta's own default of one hour.
+    /// An hour to a day, two hours where an upload says nothing.
     fn default() -> Self {
         Self {
             min: TtlMinutes::MIN,
-            max: TtlMinutes::MAX,
-            default: TtlMinutes::MIN,
+            max: Self::ONE_DAY,
+            default: Self::TWO_HOURS,
         }
     }
 }
@@ -166,7 +186,10 @@ mod tests {
         fn bounds_allow_exactly_what_lies_between(min in 60u64..=43_200, max in 60u64..=43_200, ttl in 60u64..=43_200) {
             let ttl_of = |minutes| TtlMinutes::try_from(minutes).unwrap();
             match TtlBounds::new(ttl_of(min), ttl_of(max), ttl_of(min)) {
-                Ok(bounds) => prop_assert_eq!(bounds.allow(ttl_of(ttl)), min <= ttl && ttl <= max),
+                Ok(bounds) => {
+                    prop_assert_eq!(bounds.allow(ttl_of(ttl)), min <= ttl && ttl <= max);
+                    prop_assert!(bounds.allow(ttl_of(min)) && bounds.allow(ttl_of(max)));
+                }
                 Err(_) => prop_assert!(min > max),
             }
         }

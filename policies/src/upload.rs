@@ -128,3 +128,111 @@ pub fn essence(text: &str) -> &str {
         .map_or(text, |(essence, _)| essence)
         .trim_ascii()
 }
+
+/// The kinds into which Meta groups the files that it takes (Cloud API, "Media", supported media types). Published SDKs send
+/// a kind as `type`, where Meta's page asks for a MIME type.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum MediaKind {
+    Audio,
+    Document,
+    Image,
+    Sticker,
+    Video,
+}
+
+impl MediaKind {
+    /// The kind whose name `text` is, in any case of its letters.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        Some(match text.to_ascii_lowercase().as_str() {
+            "audio" => Self::Audio,
+            "document" => Self::Document,
+            "image" => Self::Image,
+            "sticker" => Self::Sticker,
+            "video" => Self::Video,
+            _ => return None,
+        })
+    }
+
+    /// Whether a file of the type `mime` is of this kind. A WebP file is a sticker, and an image as well.
+    pub(crate) fn covers(self, mime: &str) -> bool {
+        let mime = essence(mime).to_ascii_lowercase();
+        let top_level = mime.split_once('/').map_or("", |(top_level, _)| top_level);
+        match self {
+            Self::Audio => top_level == "audio",
+            Self::Document => matches!(top_level, "application" | "text"),
+            Self::Image => top_level == "image",
+            Self::Sticker => mime == "image/webp",
+            Self::Video => top_level == "video",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_metas() {
+        const OFFICE: &str = "application/vnd.openxmlformats-officedocument";
+        let documents = [
+            "text/plain".to_owned(),
+            "application/pdf".to_owned(),
+            "application/msword".to_owned(),
+            format!("{OFFICE}.wordprocessingml.document"),
+            "application/vnd.ms-excel".to_owned(),
+            format!("{OFFICE}.spreadsheetml.sheet"),
+            "application/vnd.ms-powerpoint".to_owned(),
+            format!("{OFFICE}.presentationml.presentation"),
+        ];
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let rows = [
+            (
+                names(&["audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"]),
+                16_777_216,
+            ),
+            (documents.to_vec(), 104_857_600),
+            (names(&["image/jpeg", "image/png"]), 5_242_880),
+            (names(&["image/webp"]), 512_000),
+            (names(&["video/mp4", "video/3gpp"]), 16_777_216),
+        ];
+        let count: usize = rows.iter().map(|(mimes, _)| mimes.len()).sum();
+        assert_eq!(count, MediaType::ALL.len());
+        for (mimes, max_bytes) in rows {
+            for mime in mimes {
+                assert_eq!(
+                    MediaType::of(&mime).map(|taken| taken.max_bytes),
+                    Some(max_bytes),
+                    "{mime}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_and_letter_case_do_not_make_another_type() {
+        for text in [
+            "audio/ogg; codecs=opus",
+            "AUDIO/Ogg",
+            " audio/ogg ;x",
+            "audio/ogg;",
+        ] {
+            assert_eq!(
+                MediaType::of(text).map(|taken| taken.mime),
+                Some("audio/ogg"),
+                "{text:?}"
+            );
+        }
+        for text in [
+            "",
+            ";",
+            "audio",
+            "audio/",
+            "audio/oggs",
+            "image/gif",
+            "audio/ogg, video/mp4",
+            "audio /ogg",
+        ] {
+            assert_eq!(MediaType::of(text), None, "{text:?}");
+        }
+    }
+}

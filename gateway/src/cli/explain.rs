@@ -137,7 +137,7 @@ fn explained(args: &Explain, out: &mut impl Write) -> Result<bool, Failure> {
         }
         Decision::Deny(reason) => {
             let slug = reason.slug();
-            let response = GatewayError::Denied(reason).to_response();
+            let response = GatewayError::denied(reason, request.subject).to_response();
             writeln!(
                 out,
                 "decision   refused: HTTP {}, {slug}",
@@ -235,8 +235,8 @@ impl Recorded {
     fn operation(&self, head: &Head) -> Result<Operation<'static>, GatewayError> {
         match head.route.body {
             BodyKind::None if !self.body.is_empty() => Err(GatewayError::UnexpectedBody),
-            BodyKind::None | BodyKind::Raw => Ok(operation_without_body(head)),
-            BodyKind::JsonOrNone if self.body.is_empty() => Ok(operation_without_body(head)),
+            BodyKind::None | BodyKind::Raw => Ok(operation_without_body(head.route, head.node)),
+            BodyKind::JsonOrNone if self.body.is_empty() => Ok(operation_without_body(head.route, head.node)),
             BodyKind::Json | BodyKind::JsonOrNone => {
                 expect_content_type(&self.headers, "application/json")?;
                 operation_of_json(head, &self.body)

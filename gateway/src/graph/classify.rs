@@ -29,8 +29,7 @@ impl Head {
     /// Which storage API the call speaks.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.version
-            .map_or(Generation::Unversioned, ApiVersion::generation)
+        generation(self.version)
     }
 
     /// A query parameter's value.
@@ -74,6 +73,18 @@ pub enum ClassifyError {
     PhoneNumberId(String),
 }
 
+/// What method and path ask for. The query is not read yet: who may not call learns nothing of how the call is spelled.
+#[derive(Debug)]
+pub struct Named<'a> {
+    /// The row of the table.
+    pub route: &'static Route,
+    /// What the path names. Which number a media call is about, its query may say.
+    pub subject: Subject,
+    /// The node's id, where it is digits.
+    pub node: Option<NodeId>,
+    path: GraphPath<'a>,
+}
+
 /// Finds the operation of a head.
 ///
 /// # Errors
@@ -85,6 +96,15 @@ pub fn classify(
     path: &str,
     query: Option<&str>,
 ) -> Result<Head, ClassifyError> {
+    name(policies, method, path)?.with_query(query)
+}
+
+/// Finds the operation of a method and path.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn name<'a>(policies: &PolicySet, method: &Method, path: &'a str) -> Result<Named<'a>, ClassifyError> {
     let unknown = || ClassifyError::Unknown {
         method: method.clone(),
         path: shown(path).into_owned(),
@@ -93,30 +113,67 @@ pub fn classify(
     let (first, edge) = parsed.segments().split_first().ok_or_else(unknown)?;
     let node: Option<NodeId> = first.parse().ok();
     let route = find(policies, method, first, node, edge).ok_or_else(unknown)?;
-
-    let query = read_query(query, route.query)?;
-    for (name, value) in &query {
-        if *name == "fields" {
-            fields::check(value, route.fields)?;
-        }
-    }
     let subject = match (route.node, node) {
         (Node::Number, Some(node)) => Subject::Number(PhoneNumberId::from(node)),
         (Node::Account, Some(node)) => Subject::Account(WabaId::from(node)),
-        (Node::Media, Some(_)) => Subject::Media {
-            number: claimed_number(&query)?,
-        },
+        (Node::Media, Some(_)) => Subject::Media { number: None },
         _ => Subject::Other,
     };
-    let upstream_target = upstream_target(parsed.version, first, edge, &query);
-    Ok(Head {
+    Ok(Named {
         route,
-        version: parsed.version,
         subject,
         node,
-        query,
-        upstream_target,
+        path: parsed,
     })
+}
+
+impl Named<'_> {
+    /// Which storage API the call speaks.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        generation(self.path.version)
+    }
+
+    /// The whole head, with what its query says.
+    ///
+    /// # Errors
+    ///
+    /// When the query has anything that the operation does not take.
+    pub fn with_query(self, query: Option<&str>) -> Result<Head, ClassifyError> {
+        let Self {
+            route,
+            subject,
+            node,
+            path,
+        } = self;
+        let query = read_query(query, route.query)?;
+        for (name, value) in &query {
+            match *name {
+                "fields" => fields::check(name, value, route.fields)?,
+                "summary" => fields::check(name, value, fields::TEMPLATE_SUMMARY)?,
+                _ => {}
+            }
+        }
+        let subject = match subject {
+            Subject::Media { .. } => Subject::Media {
+                number: claimed_number(&query)?,
+            },
+            subject => subject,
+        };
+        let upstream_target = upstream_target(&path, &query);
+        Ok(Head {
+            route,
+            version: path.version,
+            subject,
+            node,
+            query,
+            upstream_target,
+        })
+    }
+}
+
+fn generation(version: Option<ApiVersion>) -> Generation {
+    version.map_or(Generation::Unversioned, ApiVersion::generation)
 }
 
 fn claimed_number(query: &[(&'static str, String)]) -> Result<Option<PhoneNumberId>, ClassifyError> {
@@ -131,19 +188,14 @@ fn claimed_number(query: &[(&'static str, String)]) -> Result<Option<PhoneNumber
         .transpose()
 }
 
-fn upstream_target(
-    version: Option<ApiVersion>,
-    first: &str,
-    edge: &[&str],
-    query: &[(&'static str, String)],
-) -> String {
+fn upstream_target(path: &GraphPath<'_>, query: &[(&'static str, String)]) -> String {
     use std::fmt::Write as _;
     let mut target = String::with_capacity(64);
-    if let Some(version) = version {
+    if let Some(version) = path.version {
         // Writing to a `String` cannot fail.
         let _ = write!(target, "/{version}");
     }
-    for segment in std::iter::once(&first).chain(edge) {
+    for segment in path.segments() {
         target.push('/');
         target.push_str(segment);
     }

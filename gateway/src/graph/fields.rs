@@ -1,4 +1,4 @@
-//! Which `fields` a read may name. Expansion braces would read other nodes through one path, so a value is only ever a list
+//! Which `fields` a read may name, and of which figures a list may give a `summary`. Expansion braces would read other nodes through one path, so a value is only ever a list
 //! of these words.
 
 use curfew_policies::shown;
@@ -10,6 +10,8 @@ pub const NUMBER: &[&str] = &[
     "account_mode",
     "certificate",
     "code_verification_status",
+    "conversational_automation",
+    "country_code",
     "country_dial_code",
     "display_phone_number",
     "eligibility_for_api_business_global_search",
@@ -37,21 +39,35 @@ pub const NUMBER: &[&str] = &[
     "whatsapp_business_manager_messaging_limit",
 ];
 
-/// Of a business account.
+/// Of a number's settings. SIP passwords come only with `include_sip_credentials`, which is no field.
+pub const SETTINGS: &[&str] = &[
+    "calling",
+    "payload_encryption",
+    "storage_configuration",
+    "user_identity_change",
+];
+
+/// Of a business account. `subscribed_apps` is an edge of its own; without braces it reads no further than that edge does.
 pub const ACCOUNT: &[&str] = &[
     "account_review_status",
     "auth_international_rate_eligibility",
     "business_verification_status",
     "country",
     "currency",
+    "disable_marketing_messages_on_cloud_api",
     "health_status",
     "id",
+    "is_enabled_for_insights",
+    "marketing_messages_lite_api_status",
     "marketing_messages_onboarding_status",
     "message_template_namespace",
     "name",
+    "on_behalf_of_business_info",
+    "owner_business_info",
     "ownership_type",
     "primary_business_location",
     "status",
+    "subscribed_apps",
     "timezone_id",
     "whatsapp_business_manager_messaging_limit",
 ];
@@ -62,6 +78,7 @@ pub const TEMPLATE: &[&str] = &[
     "components",
     "correct_category",
     "cta_url_link_tracking_opted_out",
+    "degrees_of_freedom_spec",
     "id",
     "language",
     "library_template_name",
@@ -75,6 +92,14 @@ pub const TEMPLATE: &[&str] = &[
     "sub_category",
 ];
 
+/// Of a template list's `summary`.
+pub const TEMPLATE_SUMMARY: &[&str] = &[
+    "are_translations_complete",
+    "message_template_count",
+    "message_template_limit",
+    "total_count",
+];
+
 /// Of a business profile.
 pub const BUSINESS_PROFILE: &[&str] = &[
     "about",
@@ -86,6 +111,9 @@ pub const BUSINESS_PROFILE: &[&str] = &[
     "vertical",
     "websites",
 ];
+
+/// Of commerce settings.
+pub const COMMERCE_SETTINGS: &[&str] = &["catalog_id", "id", "is_cart_enabled", "is_catalog_visible"];
 
 /// Of a QR code.
 pub const QR_CODE: &[&str] = &["code", "deep_link_url", "prefilled_message", "qr_image_url"];
@@ -115,16 +143,17 @@ pub const GROUP: &[&str] = &[
     "total_participant_count",
 ];
 
-/// Checks a `fields` value against an allow-list.
+/// Checks the value of `fields`, or of another parameter that is a list of words, against an allow-list.
 ///
 /// # Errors
 ///
 /// When it names anything else, the same field twice, or uses the syntax of field expansion.
-pub fn check(value: &str, known: &'static [&'static str]) -> Result<(), QueryError> {
+pub fn check(parameter: &'static str, value: &str, known: &'static [&'static str]) -> Result<(), QueryError> {
     let mut seen = Vec::new();
     for field in value.split(',') {
         if !known.contains(&field) || seen.contains(&field) {
             return Err(QueryError::Fields {
+                parameter,
                 came: shown(value).into_owned(),
                 known: known.join(", "),
             });

@@ -12,6 +12,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+mod keys;
+mod path;
 mod walk;
 
 #[cfg(test)]
@@ -19,7 +21,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use walk::{Path, Reader, Shallow, walk};
+pub(crate) use path::Path;
+pub(crate) use walk::{Key, Reader, Shallow, walk};
 
 /// How many arrays and objects may be open at once, the outermost included. A string that holds JSON does not start the
 /// count anew.
@@ -216,11 +219,11 @@ impl<'a> Reader<'a> for TopLevel<'a> {
         &mut self,
         _object: &mut (),
         IsRoot(root): IsRoot,
-        key: &Cow<'a, str>,
+        key: &Key<'a>,
         _path: &Path<'_>,
     ) -> Result<IsRoot, JsonError> {
         if root {
-            self.keys.push(key.clone());
+            self.keys.push(key.kept());
         }
         Ok(IsRoot(false))
     }

@@ -117,9 +117,11 @@ pub enum QueryError {
     /// A broken percent-escape, or bytes that are no UTF-8.
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
-    /// A `fields` value beyond the allow-list.
-    #[error("fields may name {known}, separated by commas and without braces; came {came:?}")]
+    /// A list of words beyond the allow-list.
+    #[error("{parameter} may name {known}, separated by commas and without braces; came {came:?}")]
     Fields {
+        /// The query parameter.
+        parameter: &'static str,
         /// What came, shortened.
         came: String,
         /// What would be known.

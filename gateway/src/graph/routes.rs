@@ -243,7 +243,9 @@ pub const ROUTES: &[Route] = &[
         &["settings"],
         "read_settings",
         Kind::Read,
-    ),
+    )
+    .query(FIELDS)
+    .fields(fields::SETTINGS),
     route(Method::GET, Node::Number, &[], "read_number", Kind::Read)
         .query(FIELDS)
         .fields(fields::NUMBER),
@@ -304,7 +306,9 @@ pub const ROUTES: &[Route] = &[
         .query(PAGED_FIELDS)
         .fields(fields::QR_CODE),
     manage(Method::POST, Node::Number, &["message_qrdls"], "change_qr_code"),
-    read(Node::Number, &["message_qrdls", "*"], "read_qr_code"),
+    read(Node::Number, &["message_qrdls", "*"], "read_qr_code")
+        .query(FIELDS)
+        .fields(fields::QR_CODE),
     manage(
         Method::DELETE,
         Node::Number,
@@ -326,7 +330,9 @@ pub const ROUTES: &[Route] = &[
         Node::Number,
         &["whatsapp_commerce_settings"],
         "read_commerce_settings",
-    ),
+    )
+    .query(FIELDS)
+    .fields(fields::COMMERCE_SETTINGS),
     manage(
         Method::POST,
         Node::Number,
@@ -423,7 +429,8 @@ pub const ROUTES: &[Route] = &[
     manage(Method::POST, Node::Account, &["phone_numbers"], "add_number"),
     read(Node::Account, &["message_templates"], "read_templates")
         .query(&[
-            "fields", "limit", "after", "before", "name", "status", "category", "language", "content",
+            "fields", "summary", "limit", "after", "before", "name", "status", "category", "language",
+            "content",
         ])
         .fields(fields::TEMPLATE),
     manage(

@@ -11,7 +11,7 @@ use curfew_policies::{
     ObservedStorage, Region, Registration, SettingsChange, StorageMode, StorageParameters,
 };
 
-use super::json::{self, JsonError, Path, Reader, Shallow};
+use super::json::{self, JsonError, Key, Path, Reader, Shallow};
 
 #[cfg(test)]
 mod tests;
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> for SettingsReader<'a> {
         &mut self,
         _object: &mut (),
         at: SettingsPlace,
-        key: &Cow<'a, str>,
+        key: &Key<'a>,
         _path: &Path<'_>,
     ) -> Result<SettingsPlace, JsonError> {
         Ok(match at {
@@ -173,7 +173,7 @@ impl<'a> Reader<'a> for SettingsReader<'a> {
         &mut self,
         _object: &mut (),
         at: SettingsPlace,
-        key: &Cow<'a, str>,
+        key: &Key<'a>,
         value: Shallow<'a>,
         _path: &Path<'_>,
     ) -> Result<(), JsonError> {
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> for SettingsReader<'a> {
 }
 
 impl<'a> SettingsReader<'a> {
-    fn take_feature(&mut self, key: &Cow<'a, str>, value: &Shallow<'a>) {
+    fn take_feature(&mut self, key: &Key<'a>, value: &Shallow<'a>) {
         let change = &mut self.change;
         if key.eq_ignore_ascii_case(STORAGE) {
             let storage = change.storage.get_or_insert_default();
@@ -195,14 +195,14 @@ impl<'a> SettingsReader<'a> {
                 storage.unknown_members.push(Cow::Borrowed(NO_OBJECT));
             }
         }
-        if key == STORAGE || OTHER_FEATURES.contains(&key.as_ref()) {
+        if key.as_str() == STORAGE || OTHER_FEATURES.contains(&key.as_str()) {
             change.features = change.features.saturating_add(1);
         } else {
-            change.unknown_members.push(key.clone());
+            change.unknown_members.push(key.kept());
         }
     }
 
-    fn take_storage_member(&mut self, key: &Cow<'a, str>, value: Shallow<'a>) {
+    fn take_storage_member(&mut self, key: &Key<'a>, value: Shallow<'a>) {
         let storage = self.change.storage.get_or_insert_default();
         if value == Shallow::Null && self.nulls == Nulls::AreMissing {
             return;
@@ -214,7 +214,7 @@ impl<'a> SettingsReader<'a> {
             _ => None,
         };
         if !take_parameter(member, key, value) {
-            storage.unknown_members.push(key.clone());
+            storage.unknown_members.push(key.kept());
         }
     }
 }
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> for RegistrationReader<'a> {
         &mut self,
         _object: &mut (),
         at: RegistrationPlace,
-        _key: &Cow<'a, str>,
+        _key: &Key<'a>,
         _path: &Path<'_>,
     ) -> Result<RegistrationPlace, JsonError> {
         Ok(match at {
@@ -264,7 +264,7 @@ impl<'a> Reader<'a> for RegistrationReader<'a> {
         &mut self,
         _object: &mut (),
         at: RegistrationPlace,
-        key: &Cow<'a, str>,
+        key: &Key<'a>,
         value: Shallow<'a>,
         _path: &Path<'_>,
     ) -> Result<(), JsonError> {
@@ -277,9 +277,9 @@ impl<'a> Reader<'a> for RegistrationReader<'a> {
             "meta_store_retention_minutes" => Some(&mut registration.retention_minutes),
             _ => None,
         };
-        let known = OTHER_REGISTRATION.contains(&key.as_ref()) || take_parameter(member, key, value);
+        let known = OTHER_REGISTRATION.contains(&key.as_str()) || take_parameter(member, key, value);
         if !known {
-            registration.unknown_members.push(key.clone());
+            registration.unknown_members.push(key.kept());
         }
         Ok(())
     }

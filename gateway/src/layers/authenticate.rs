@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::{constant_time, digest};
 use curfew_policies::{CallerPolicy, Credential as Proof, PolicySet};
 use futures_util::future::Either;
-use http::header::{AUTHORIZATION, EXPECT, HOST};
+use http::header::{AUTHORIZATION, HOST};
 use http::uri::Authority;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Method};
 use secrecy::SecretString;
 use tower::{Layer, Service};
 
@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::media_token;
 use crate::record::Record;
-use crate::server::{ConnInfo, FrontDoorLimits, FrontDoorRefusal, IdleTimeoutBody, refusal_of};
+use crate::server::{ConnInfo, FrontDoorLimits, FrontDoorRefusal, refusal_of};
 use crate::stores::{Claims, UrlSigner};
 
 /// What callers are identified by, besides the policies.
@@ -105,7 +105,6 @@ impl Authenticated {
             return Err(GatewayError::FrontDoor(refusal));
         }
         let origin = self.origin(&request, &connection);
-        let read_out = request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
         let (principal, credential, media_url) = match media_token(request.uri().path()) {
             Some(token) => self.by_media_url(request.method(), token, policies)?,
             None => {
@@ -118,7 +117,7 @@ impl Authenticated {
             }
         };
         name_caller(&record, &principal);
-        let request = request.map(|body| Inbound::new(IdleTimeoutBody::new(body, &self.limits), read_out));
+        let request = request.map(|body| Inbound::new(body, &self.limits));
         Ok(Identified {
             request,
             record,

@@ -1,14 +1,21 @@
-//! Finds out which operation a request is, from its head alone. Below this layer no code looks at the path again.
+//! Finds out which operation a request is, from its head alone, and whether its caller may call that at all. Below this
+//! layer no code looks at the path again.
+//!
+//! Callers are judged here, before query and body are read: who may not call learns nothing of how the call is spelled,
+//! and nobody sends 100 MiB, or is asked to by `100 Continue`, for a refusal that the head already earned.
 
 use std::future::{Ready, ready};
 use std::task::{Context as TaskContext, Poll};
 
+use curfew_policies::{Operation, Registration, Request, SettingsChange, Upload, admit};
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use crate::call::{Answer, Classified, Context, Identified, Target};
+use super::gather::operation_without_body;
+use crate::call::{Answer, Classified, Context, Identified, Principal, Target};
 use crate::error::GatewayError;
-use crate::graph::classify::classify;
+use crate::graph::classify::{Named, name};
+use crate::graph::routes::Kind;
 
 /// The layer.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +72,10 @@ fn classified(identified: Identified) -> Result<Classified, GatewayError> {
         }
         None => {
             let uri = request.uri();
-            let head = classify(&principal.policies, request.method(), uri.path(), uri.query())?;
-            record.operation(head.route.name);
+            let named = name(&principal.policies, request.method(), uri.path())?;
+            record.operation(named.route.name);
+            judge_caller(&principal, &named)?;
+            let head = named.with_query(uri.query())?;
             if let Some(number) = head.number() {
                 record.number(number);
             }
@@ -84,4 +93,26 @@ fn classified(identified: Identified) -> Result<Classified, GatewayError> {
         context,
         target,
     })
+}
+
+/// Whether the caller may use what the path names at all, judged by the same rules as the whole request later.
+fn judge_caller(principal: &Principal, named: &Named<'_>) -> Result<(), GatewayError> {
+    let request = Request {
+        subject: named.subject,
+        generation: named.generation(),
+        operation: operation_before_body(named),
+    };
+    admit(&principal.policies, principal.caller(), &request)
+        .map_err(|reason| GatewayError::denied(reason, named.subject))
+}
+
+/// The operation as far as the head tells: enough for who may call what, not for what is in it.
+fn operation_before_body(named: &Named<'_>) -> Operation<'static> {
+    match named.route.kind {
+        Kind::Messages | Kind::MarketingMessages => Operation::MarkRead,
+        Kind::UploadMedia => Operation::UploadMedia(Upload::default()),
+        Kind::ChangeSettings => Operation::ChangeSettings(SettingsChange::default()),
+        Kind::Register => Operation::Register(Registration::default()),
+        _ => operation_without_body(named.route, named.node),
+    }
 }

@@ -43,6 +43,10 @@ pub type Refused = Reason;
 /// ```
 #[derive(Debug)]
 pub struct Permitted {
+    #[expect(
+        dead_code,
+        reason = "held, not read: it is the proof that policy allowed the call"
+    )]
     permit: Permit,
     call: Call,
     clock: Clock,
@@ -70,12 +74,6 @@ impl Permitted {
     #[must_use]
     pub const fn destination(&self) -> &Destination {
         &self.call.destination
-    }
-
-    /// By which rule it would have been refused, were this not `monitor`.
-    #[must_use]
-    pub fn observed(&self) -> Option<&'static str> {
-        self.permit.observed().map(Reason::slug)
     }
 
     /// The exchange with the Graph API that was permitted, and for uploads a handle on how the form ends.
@@ -118,7 +116,11 @@ impl Permitted {
                 let (body, content_type, end) = open_upload(*form, judging)?;
                 (body, Some(content_type), Some(end))
             }
-            Payload::Raw(body, content_type) => (Outbound::Raw(body), content_type, None),
+            // Under a name that nothing parses: as a form, unjudged bytes could hold parameters that make another call of it.
+            Payload::Raw(body) => {
+                let content_type = HeaderValue::from_static("application/octet-stream");
+                (Outbound::Raw(body), Some(content_type), None)
+            }
         };
         let exchange = Exchange {
             method,
@@ -168,7 +170,7 @@ pub fn permit_question(
         recent_registrations: 0,
     };
     match decide(&context.principal.policies, Caller::Gateway, &request, &facts) {
-        Decision::Deny(reason) => Err(GatewayError::Denied(reason)),
+        Decision::Deny(reason) => Err(GatewayError::denied(reason, request.subject)),
         Decision::Allow(_permit) => Ok(Exchange {
             method: Method::GET,
             destination: ExchangeTarget::Graph(match question {
@@ -257,6 +259,7 @@ impl Exchange {
 pub struct FormEnd {
     verdict: UploadVerdict<Inbound, Refused>,
     mime: Option<&'static MediaType>,
+    subject: Subject,
 }
 
 /// What came of a form.
@@ -281,13 +284,14 @@ impl FormEnd {
                 ttl_minutes: written.fields.ttl_minutes,
             },
             Some(UploadOutcome::Aborted(aborted)) => match aborted.reason {
-                AbortReason::Refused(reason) => Form::Stopped(GatewayError::Denied(reason)),
+                AbortReason::Refused(reason) => Form::Stopped(GatewayError::denied(reason, self.subject)),
                 AbortReason::FileTooLarge { max_bytes } => {
                     let mime = self.mime.map_or("", |mime| mime.mime);
-                    Form::Stopped(GatewayError::Denied(Reason::FileTooLarge { mime, max_bytes }))
+                    let reason = Reason::FileTooLarge { mime, max_bytes };
+                    Form::Stopped(GatewayError::denied(reason, self.subject))
                 }
                 AbortReason::Form(error) => Form::Stopped(GatewayError::Form(error)),
-                AbortReason::Inbound(error) => Form::Stopped(super::gather::read_failure(error.as_ref())),
+                AbortReason::Inbound(error) => Form::Stopped(super::gather::read_failure(&error)),
                 AbortReason::Abandoned => Form::NotEnded,
             },
             None => Form::NotEnded,
@@ -373,6 +377,7 @@ fn open_upload(
         .map(multipart::MediaType::essence)
         .or(declared.as_deref())
         .and_then(MediaType::of);
+    let subject = judging.request.subject;
     let enforced = judging.context.principal.policies.enforcement == Enforcement::Enforce;
     let terms = FileTerms {
         max_file_bytes: mime.filter(|_| enforced).map_or(u64::MAX, |mime| mime.max_bytes),
@@ -383,7 +388,11 @@ fn open_upload(
     Ok((
         Outbound::Upload(Box::new(body)),
         content_type,
-        FormEnd { verdict, mime },
+        FormEnd {
+            verdict,
+            mime,
+            subject,
+        },
     ))
 }
 
@@ -440,7 +449,10 @@ where
         };
         let principal = &call.context.principal;
         match decide(&principal.policies, principal.caller(), &call.request, &facts) {
-            Decision::Deny(reason) => Either::Right(ready(Err(GatewayError::Denied(reason)))),
+            Decision::Deny(reason) => {
+                let denied = GatewayError::denied(reason, call.request.subject);
+                Either::Right(ready(Err(denied)))
+            }
             Decision::Allow(permit) => {
                 let record = &call.context.record;
                 if let Some(reason) = permit.observed() {

@@ -9,9 +9,9 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use curfew_policies::{
-    Decision, Facts, Generation, MediaFact, MediaId, Message, Minute, NumberPolicy, Operation, Origin,
-    PhoneNumberId, Pin, Request, SettingsFact, StorageMode, Subject, UnknownIds, UnverifiedOperation, Upload,
-    decide,
+    Decision, Facts, Generation, MediaFact, MediaId, Message, Minute, NodeId, NumberPolicy, Operation,
+    Origin, PhoneNumberId, Pin, Request, SettingsFact, StorageMode, Subject, UnknownIds, UnverifiedOperation,
+    Upload, decide,
 };
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::enforce::Exchange;
-use crate::body::{BoxError, Inbound};
+use crate::body::Inbound;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
@@ -29,9 +29,9 @@ use crate::graph::classify::Head;
 use crate::graph::json;
 use crate::graph::message::{self, Body as MessageBody};
 use crate::graph::multipart::{Boundary, IntakeError, UploadForm, boundary_of};
-use crate::graph::routes::{BodyKind, Kind};
+use crate::graph::routes::{BodyKind, Kind, Route};
 use crate::graph::settings::{read_registration, read_settings};
-use crate::server::FrontDoorRefusal;
+use crate::server::{BodyReadError, FrontDoorRefusal};
 use crate::stores::{
     Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings,
 };
@@ -160,9 +160,6 @@ where
                 (request, destination, Payload::Empty)
             }
             Target::Graph(head) => {
-                // Judged before the body is read, so that `Expect: 100-continue` is answered only by what may go on, and
-                // nobody sends 100 MiB for a refusal that the head already earned.
-                judge_caller(&context, &head)?;
                 self.judge_upload_start(&context, &head).await?;
                 let (operation, payload) = self.read(&head, &parts.headers, body).await?;
                 let request = Request {
@@ -220,7 +217,7 @@ where
         // The permit opens nothing: the form's beginning and end are judged again.
         match decide(&principal.policies, principal.caller(), &request, &facts) {
             Decision::Allow(_) => Ok(()),
-            Decision::Deny(reason) => Err(GatewayError::Denied(reason)),
+            Decision::Deny(reason) => Err(GatewayError::denied(reason, head.subject)),
         }
     }
 
@@ -244,10 +241,10 @@ where
         match head.route.body {
             BodyKind::None => {
                 expect_no_body(&body)?;
-                Ok((operation_without_body(head), Payload::Empty))
+                Ok((operation_without_body(head.route, head.node), Payload::Empty))
             }
             BodyKind::JsonOrNone if body.is_end_stream() => {
-                Ok((operation_without_body(head), Payload::Empty))
+                Ok((operation_without_body(head.route, head.node), Payload::Empty))
             }
             BodyKind::Json | BodyKind::JsonOrNone => {
                 expect_content_type(headers, "application/json")?;
@@ -279,8 +276,8 @@ where
                 Ok((Operation::UploadMedia(upload), Payload::Form(Box::new(form))))
             }
             BodyKind::Raw => {
-                let content_type = headers.get(CONTENT_TYPE).cloned();
-                Ok((operation_without_body(head), Payload::Raw(body, content_type)))
+                let operation = operation_without_body(head.route, head.node);
+                Ok((operation, Payload::Raw(body)))
             }
         }
     }
@@ -292,10 +289,10 @@ where
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.parse::<usize>().ok());
         if announced.is_some_and(|announced| announced > most) {
-            return Err(GatewayError::BodyTooLarge(most));
+            return Err(GatewayError::JsonTooLarge(most));
         }
         collect(body, most).await.map_err(|error| match error {
-            CollectError::TooLarge => GatewayError::BodyTooLarge(most),
+            CollectError::TooLarge => GatewayError::JsonTooLarge(most),
             CollectError::Broken(error) => read_failure(error.as_ref()),
         })
     }
@@ -452,31 +449,9 @@ where
     }
 }
 
-/// Whether the caller may use what the path names at all, judged by the same rules before anything of the body is read.
-fn judge_caller(context: &Context, head: &Head) -> Result<(), GatewayError> {
-    let request = Request {
-        subject: head.subject,
-        generation: head.generation(),
-        operation: operation_before_body(head),
-    };
-    curfew_policies::admit(&context.principal.policies, context.principal.caller(), &request)
-        .map_err(GatewayError::Denied)
-}
-
-/// The operation as far as the head tells: enough for who may call what, not for what is in it.
-fn operation_before_body(head: &Head) -> Operation<'static> {
-    match head.route.kind {
-        Kind::Messages | Kind::MarketingMessages => Operation::MarkRead,
-        Kind::UploadMedia => Operation::UploadMedia(Upload::default()),
-        Kind::ChangeSettings => Operation::ChangeSettings(curfew_policies::SettingsChange::default()),
-        Kind::Register => Operation::Register(curfew_policies::Registration::default()),
-        _ => operation_without_body(head),
-    }
-}
-
-pub(crate) fn operation_without_body(head: &Head) -> Operation<'static> {
-    let media = head.node.map(MediaId::from);
-    match (head.route.kind, media) {
+pub(crate) fn operation_without_body(route: &Route, node: Option<NodeId>) -> Operation<'static> {
+    let media = node.map(MediaId::from);
+    match (route.kind, media) {
         (Kind::ReadMedia, Some(media)) => Operation::ReadMedia(media),
         (Kind::DeleteMedia, Some(media)) => Operation::DeleteMedia(media),
         (Kind::Deregister, _) => Operation::Deregister,
@@ -484,8 +459,8 @@ pub(crate) fn operation_without_body(head: &Head) -> Operation<'static> {
         (Kind::VerifyCode, _) => Operation::VerifyCode,
         (Kind::Unverified(operation), _) => Operation::Unverified(operation),
         (Kind::RedirectWebhooks, _) => Operation::RedirectWebhooks,
-        (Kind::Read, _) => Operation::Read(head.route.name),
-        _ => Operation::Manage(head.route.name),
+        (Kind::Read, _) => Operation::Read(route.name),
+        _ => Operation::Manage(route.name),
     }
 }
 
@@ -517,7 +492,7 @@ pub(crate) fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'s
                 Kind::Call if has(&["recording", "transcription"]) => {
                     Operation::Unverified(UnverifiedOperation::CallRecording)
                 }
-                _ => operation_without_body(head),
+                _ => operation_without_body(head.route, head.node),
             })
         }
     }
@@ -556,10 +531,10 @@ pub(crate) fn upload_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayEr
     Ok(boundary_of(value)?)
 }
 
-fn intake_error(error: IntakeError<BoxError>) -> GatewayError {
+fn intake_error(error: IntakeError<BodyReadError>) -> GatewayError {
     match error {
         IntakeError::Form(error) => GatewayError::Form(error),
-        IntakeError::Inbound(error) => read_failure(error.as_ref()),
+        IntakeError::Inbound(error) => read_failure(&error),
     }
 }
 
@@ -598,7 +573,6 @@ fn wrong_content_type(headers: &HeaderMap, expected: &'static str) -> GatewayErr
 /// What broke a body: the front door, its pauses, or the connection.
 pub(crate) fn read_failure(error: &(dyn std::error::Error + 'static)) -> GatewayError {
     match FrontDoorRefusal::of_error(error) {
-        Some(FrontDoorRefusal::BodyTimeout) => GatewayError::BodyTimeout,
         Some(refusal) => GatewayError::FrontDoor(refusal),
         None => GatewayError::BodyBroken,
     }

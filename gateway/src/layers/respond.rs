@@ -68,9 +68,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(self.project().inner.poll(cx));
-        Poll::Ready(Ok(result.unwrap_or_else(|error| {
-            tracing::debug!(error = %error, slug = error.slug(), "refused");
-            error.to_response().map(ResponseBody::whole)
-        })))
+        Poll::Ready(Ok(
+            result.unwrap_or_else(|error| error.to_response().map(ResponseBody::whole))
+        ))
     }
 }

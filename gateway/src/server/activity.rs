@@ -4,23 +4,17 @@
 //! client. So each connection counts its requests here, and [`drive`] closes it when it has been idle for too
 //! long or when the listener drains.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::num::NonZeroU64;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, Version, header};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper_util::server::graceful::GracefulConnection;
-use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
-use tower::util::Oneshot;
 
 /// Shared by the parts of one connection.
 #[derive(Debug)]
@@ -118,7 +112,7 @@ pub(super) struct InFlight {
 impl InFlight {
     /// Whether the answer to this request, if given now over HTTP/1, must close the connection: because the
     /// listener drains, or because the request's body has not been read (RFC 9112 section 9.3).
-    fn closes(&self) -> bool {
+    pub(super) fn closes(&self) -> bool {
         self.activity.ending.load(Ordering::Relaxed)
             || self.activity.open_body.load(Ordering::Relaxed) == self.number
     }
@@ -128,98 +122,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.activity.touch();
         self.activity.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Bridges a tower service to hyper and counts each request until its response body ends.
-#[derive(Clone, Debug)]
-pub(super) struct Counted<S> {
-    service: S,
-    activity: Arc<Activity>,
-}
-
-impl<S> Counted<S> {
-    pub(super) fn new(service: S, activity: Arc<Activity>) -> Self {
-        Self { service, activity }
-    }
-}
-
-impl<S, B> hyper::service::Service<Request<Incoming>> for Counted<S>
-where
-    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
-{
-    type Response = Response<CountedBody<B>>;
-    type Error = Infallible;
-    type Future = CountedFuture<Oneshot<S, Request<Incoming>>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let in_flight = Some(self.activity.begin());
-        let http1 = request.version() < Version::HTTP_2;
-        // hyper has no readiness; each request gets its own clone, which is then polled ready.
-        CountedFuture {
-            inner: Oneshot::new(self.service.clone(), request),
-            http1,
-            in_flight,
-        }
-    }
-}
-
-pin_project! {
-    /// The future of [`Counted`].
-    pub(super) struct CountedFuture<F> {
-        #[pin]
-        inner: F,
-        http1: bool,
-        in_flight: Option<InFlight>,
-    }
-}
-
-impl<F, B> Future for CountedFuture<F>
-where
-    F: Future<Output = Result<Response<B>, Infallible>>,
-{
-    type Output = Result<Response<CountedBody<B>>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
-        let in_flight = this.in_flight.take();
-        // hyper would close as well, but without telling the client.
-        if *this.http1 && in_flight.as_ref().is_some_and(InFlight::closes) {
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Poll::Ready(Ok(response.map(|inner| CountedBody { inner, in_flight })))
-    }
-}
-
-pin_project! {
-    /// A response body that keeps its request counted.
-    pub(super) struct CountedBody<B> {
-        #[pin]
-        inner: B,
-        in_flight: Option<InFlight>,
-    }
-}
-
-impl<B: Body> Body for CountedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 

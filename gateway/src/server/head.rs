@@ -65,6 +65,7 @@ struct RequestLine {
     version: Version,
     target: Range<usize>,
     posts: bool,
+    takes_body: bool,
 }
 
 #[derive(Debug, Default)]
@@ -176,6 +177,8 @@ fn parse_request_line(line: &[u8], start: usize) -> Result<RequestLine, FrontDoo
         version,
         target: target_start..target_start + target.len(),
         posts: method == b"POST",
+        // The Graph API has DELETE calls with a body (Cloud API, "Block users").
+        takes_body: matches!(method, b"POST" | b"DELETE"),
     })
 }
 
@@ -262,7 +265,7 @@ impl Fields {
         if request_line.version == Version::HTTP_10 && (has_body || unframed_post) {
             return Err(FrontDoorRefusal::Http10Body);
         }
-        if has_body && !request_line.posts {
+        if has_body && !request_line.takes_body {
             return Err(FrontDoorRefusal::UnexpectedBody);
         }
         match framing {

@@ -20,7 +20,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
-use super::activity::{Activity, Counted, HeadProgress, drive};
+use super::activity::{Activity, HeadProgress, drive};
+use super::bridge::Bridge;
 use super::detect::{Detected, Rewound, detect};
 use super::limits::FrontDoorLimits;
 use super::strict_io::StrictIo;
@@ -33,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// hyper's buffers per HTTP/1 connection and direction, in bytes; enough for the largest head.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Figures for HTTP/2 from Envoy's guide for edge proxies (`reference/reliability.md` section 1).
+/// Figures for HTTP/2 from Envoy's documentation, "Configuring Envoy as an edge proxy".
 const HTTP2_STREAMS: u32 = 100;
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -43,7 +44,7 @@ const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// How a listener serves.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// TLS, or clear text without it.
+    /// TLS, or clear text without it. Its ALPN is replaced by `h2` and `http/1.1`.
     pub tls: Option<Arc<ServerConfig>>,
     /// The front door's limits.
     pub limits: FrontDoorLimits,
@@ -90,7 +91,7 @@ where
 {
     let (drain, drained) = watch::channel(false);
     let acceptor = Arc::new(Acceptor {
-        tls: options.tls.map(TlsAcceptor::from),
+        tls: options.tls.map(offering_both_versions),
         limits: Arc::new(options.limits),
         make,
         drain: drained,
@@ -131,6 +132,13 @@ where
     };
     connections.shutdown().await;
     Drained { cut_off }
+}
+
+/// ALPN is set here and not where certificates are read: what is offered is what this module serves.
+fn offering_both_versions(config: Arc<ServerConfig>) -> TlsAcceptor {
+    let mut config = Arc::unwrap_or_clone(config);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Serves one connection in clear text, until it ends: by itself, by a limit, or soon after `drain` turns true.
@@ -223,7 +231,8 @@ impl<M> Acceptor<M> {
         };
         match preface {
             Ok(Detected::Http2) => serve_http2(stream, &self.limits, service, drain).await,
-            other => debug!(?other, %peer, "HTTP/2 was agreed on but not spoken"),
+            Err(error) => debug!(%error, %peer, "connection broke"),
+            Ok(_) => debug!(%peer, "HTTP/2 was agreed on but not spoken"),
         }
     }
 }
@@ -262,7 +271,10 @@ async fn serve_http1<I, S, B>(
     if limits.headers > 100 {
         builder.max_headers(limits.headers);
     }
-    let connection = builder.serve_connection(TokioIo::new(io), Counted::new(service, Arc::clone(&activity)));
+    let connection = builder.serve_connection(
+        TokioIo::new(io),
+        Bridge::new(service, Arc::clone(&activity), limits),
+    );
     if let Err(error) = drive(connection, &activity, drain, limits.keep_alive_idle).await {
         debug!(%error, "HTTP/1 connection broke");
     }
@@ -289,7 +301,7 @@ where
         .keep_alive_interval(HTTP2_PING_INTERVAL)
         .keep_alive_timeout(HTTP2_PING_INTERVAL);
     let io = TokioIo::new(Rewound::new(io));
-    let connection = builder.serve_connection(io, Counted::new(service, Arc::clone(&activity)));
+    let connection = builder.serve_connection(io, Bridge::new(service, Arc::clone(&activity), limits));
     if let Err(error) = drive(connection, &activity, drain, limits.keep_alive_idle).await {
         debug!(%error, "HTTP/2 connection broke");
     }

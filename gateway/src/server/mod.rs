@@ -1,4 +1,4 @@
-//! The listener, and the strict front door in it (design, decision 0).
+//! The listener, and the strict front door in it: one request has one meaning, or is refused.
 //!
 //! [`serve`] accepts HTTP/1.1 and HTTP/2, in clear text or over TLS, and asks a tower service for each request.
 //! What is ambiguous, oversized or late is refused before any layer can act on it: HTTP/1 by a wrapper around
@@ -10,6 +10,7 @@
 mod activity;
 mod alarm;
 mod body;
+mod bridge;
 mod chunked;
 mod detect;
 mod head;
@@ -28,7 +29,6 @@ pub use listen::{ConnInfo, Drained, ServerOptions, serve, serve_stream};
 pub use refusal::FrontDoorRefusal;
 pub use request::{check_request_parts, refusal_of};
 pub use target::{TARGET_BYTES, check_target};
-pub use tls::{TlsError, TlsFiles};
 
 /// The method of the request that stands for a refused HTTP/1 request; its path is `/` and the reason's slug.
 /// No client can send it: the front door lets only GET, POST, DELETE and HEAD through.

@@ -62,7 +62,7 @@ pub enum FrontDoorRefusal {
     TransferEncoding,
     /// The body is larger than the limit.
     BodyTooLarge,
-    /// A GET, HEAD or DELETE came with a body.
+    /// A GET or HEAD came with a body.
     UnexpectedBody,
     /// An HTTP/1.0 request that has, or may have, a body.
     Http10Body,
@@ -125,7 +125,7 @@ impl FrontDoorRefusal {
         Self::Upgrade,
     ];
 
-    /// The stable name of the reason: lower-case words joined by `-`.
+    /// The stable name of the reason: lower-case words joined by `_`.
     pub const fn slug(self) -> &'static str {
         self.row().0
     }
@@ -208,17 +208,17 @@ impl FrontDoorRefusal {
         use StatusCode as S;
         match self {
             Self::NotHttp => (
-                "not-http",
+                "not_http",
                 S::BAD_REQUEST,
                 "The first line is not an HTTP/1 request line, such as `GET /v24.0/1 HTTP/1.1`.",
             ),
             Self::RequestLine => (
-                "request-line",
+                "request_line",
                 S::BAD_REQUEST,
                 "The request line must be a method, one space, a target, one space and the version.",
             ),
             Self::HttpVersion => (
-                "http-version",
+                "http_version",
                 S::BAD_REQUEST,
                 "The version in the request line must be HTTP/1.1 or HTTP/1.0; HTTP/2 begins with its own preface.",
             ),
@@ -228,131 +228,131 @@ impl FrontDoorRefusal {
                 "The method must be GET, POST, DELETE or HEAD, in capitals.",
             ),
             Self::TargetTooLong => (
-                "target-too-long",
+                "target_too_long",
                 S::URI_TOO_LONG,
                 "Path and query together may be 2048 bytes long.",
             ),
             Self::TargetForm => (
-                "target-form",
+                "target_form",
                 S::BAD_REQUEST,
                 "The target must be a path that begins with `/`, not an absolute URL, an authority or `*`.",
             ),
             Self::TargetByte => (
-                "target-byte",
+                "target_byte",
                 S::BAD_REQUEST,
                 "Path or query hold a byte that must not stand there: a control byte, a space, a quote, `\\`, `<`, `>`, \
                  `#`, a byte beyond ASCII, or in the path one of `[]{}|^` or a backtick. In the query, \
                  percent-encode it.",
             ),
             Self::PathEscape => (
-                "path-escape",
+                "path_escape",
                 S::BAD_REQUEST,
                 "The path must not hold percent escapes; only the colon of `upload:` may be written as %3A.",
             ),
             Self::QueryEscape => (
-                "query-escape",
+                "query_escape",
                 S::BAD_REQUEST,
                 "Each `%` in the query must be followed by two hexadecimal digits.",
             ),
             Self::DotSegment => (
-                "dot-segment",
+                "dot_segment",
                 S::BAD_REQUEST,
                 "The path must not hold `.` or `..` as a segment; send it resolved.",
             ),
             Self::EmptySegment => (
-                "empty-segment",
+                "empty_segment",
                 S::BAD_REQUEST,
                 "The path must not hold `//`; check how the base URL is joined.",
             ),
-            Self::PathParameter => ("path-parameter", S::BAD_REQUEST, "The path must not hold `;`."),
+            Self::PathParameter => ("path_parameter", S::BAD_REQUEST, "The path must not hold `;`."),
             Self::LineEnd => (
-                "line-end",
+                "line_end",
                 S::BAD_REQUEST,
                 "Every line of the head must end in CR LF, and neither may stand alone.",
             ),
             Self::ControlByte => (
-                "control-byte",
+                "control_byte",
                 S::BAD_REQUEST,
                 "The head must not hold control bytes other than tab, CR and LF.",
             ),
             Self::HeadTooLarge => (
-                "head-too-large",
+                "head_too_large",
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "Request line and headers together are larger than `limits.head_bytes` of the gateway.",
             ),
             Self::TooManyHeaders => (
-                "too-many-headers",
+                "too_many_headers",
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "The request has more header lines than `limits.headers` of the gateway.",
             ),
             Self::FoldedHeader => (
-                "folded-header",
+                "folded_header",
                 S::BAD_REQUEST,
                 "A header line begins with a space or tab; a header must be written on one line.",
             ),
             Self::HeaderName => (
-                "header-name",
+                "header_name",
                 S::BAD_REQUEST,
                 "A header line must be a name of token characters, a colon directly after it, and a value.",
             ),
             Self::HeaderTimeout => (
-                "header-timeout",
+                "header_timeout",
                 S::REQUEST_TIMEOUT,
                 "The request line and headers were not complete within `limits.header_timeout_s` of the gateway.",
             ),
             Self::LengthWithEncoding => (
-                "length-with-encoding",
+                "length_with_encoding",
                 S::BAD_REQUEST,
                 "The request has both Content-Length and Transfer-Encoding; send one of them.",
             ),
             Self::ContentLength => (
-                "content-length",
+                "content_length",
                 S::BAD_REQUEST,
                 "Content-Length must be sent once, as plain decimal digits without sign, list or leading zero.",
             ),
             Self::TransferEncoding => (
-                "transfer-encoding",
+                "transfer_encoding",
                 S::BAD_REQUEST,
                 "Transfer-Encoding must be `chunked`, once, and nothing else.",
             ),
             Self::BodyTooLarge => (
-                "body-too-large",
+                "body_too_large",
                 S::PAYLOAD_TOO_LARGE,
                 "The body is larger than `limits.upload_bytes` of the gateway.",
             ),
             Self::UnexpectedBody => (
-                "unexpected-body",
+                "unexpected_body",
                 S::BAD_REQUEST,
-                "GET, HEAD and DELETE must come without a body.",
+                "GET and HEAD must come without a body.",
             ),
             Self::Http10Body => (
-                "http10-body",
+                "http10_body",
                 S::BAD_REQUEST,
                 "A request with a body must be sent as HTTP/1.1; HTTP/1.0 cannot frame it safely.",
             ),
             Self::BadChunk => (
-                "bad-chunk",
+                "bad_chunk",
                 S::BAD_REQUEST,
                 "The chunked body is malformed: each chunk is its size in hexadecimal, CR LF, that many bytes, CR LF.",
             ),
             Self::BodyTimeout => (
-                "body-timeout",
+                "body_timeout",
                 S::REQUEST_TIMEOUT,
                 "The body made no progress within `limits.body_idle_timeout_s` of the gateway.",
             ),
             Self::HostMissing => (
-                "host-missing",
+                "host_missing",
                 S::BAD_REQUEST,
                 "The request must name its host: `Host`, or `:authority` in HTTP/2.",
             ),
-            Self::HostRepeated => ("host-repeated", S::BAD_REQUEST, "Host must be sent once."),
+            Self::HostRepeated => ("host_repeated", S::BAD_REQUEST, "Host must be sent once."),
             Self::HostInvalid => (
-                "host-invalid",
+                "host_invalid",
                 S::BAD_REQUEST,
                 "Host must be a name or an address with an optional port from 1 to 65535, and nothing else.",
             ),
             Self::HostMismatch => (
-                "host-mismatch",
+                "host_mismatch",
                 S::BAD_REQUEST,
                 "The `host` header must equal `:authority` when both are sent.",
             ),
@@ -362,7 +362,7 @@ impl FrontDoorRefusal {
                 "Expect must be `100-continue`, once, or absent.",
             ),
             Self::ContentEncoding => (
-                "content-encoding",
+                "content_encoding",
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "The body must be sent as it is, without Content-Encoding.",
             ),
@@ -402,10 +402,10 @@ mod tests {
                 refusal
                     .slug()
                     .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
             );
         }
-        assert_eq!(FrontDoorRefusal::from_slug("unheard-of"), None);
+        assert_eq!(FrontDoorRefusal::from_slug("unheard_of"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The HTTP/1 front door: stands between the socket and hyper and lets only strictly valid bytes through.
 //!
-//! hyper repairs or drops some ambiguous framing before any handler can see it (`reference/reliability.md`
-//! section 2), so the check has to come before it. A head is held back until it is complete and judged. A body
+//! hyper repairs or drops some ambiguous framing before any handler can see it (a length beside a coding, for
+//! one), so the check has to come before it. A head is held back until it is complete and judged. A body
 //! is checked while it passes, in the buffer that hyper reads into. What follows a body is a new head.
 //!
 //! A refused head never reaches hyper. In its place comes one synthesized request, [`REFUSED_METHOD`] with the

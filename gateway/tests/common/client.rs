@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::form::Form;
 
@@ -75,6 +77,12 @@ impl Client {
             headers: parts.headers,
             body,
         })
+    }
+
+    /// Sends these bytes on a connection of their own, and reads until the gateway closes it.
+    pub async fn send_raw(&self, request: &[u8]) -> Reply {
+        let stream = TcpStream::connect(self.addr).await.expect("a connection");
+        exchange(stream, request).await
     }
 
     pub async fn get(&self, target: &str) -> Reply {
@@ -204,6 +212,20 @@ impl Reply {
         (self.status.as_u16(), headers, body)
     }
 
+    /// Asserts that the details name all of these.
+    #[track_caller]
+    pub fn assert_names(&self, values: &[&str]) {
+        let details = self.details();
+        for value in values {
+            assert!(details.contains(value), "{value} is not in: {details}");
+        }
+    }
+
+    /// `error.error_subcode`.
+    pub fn subcode(&self) -> Option<i64> {
+        self.json()["error"]["error_subcode"].as_i64()
+    }
+
     /// The id that an upload answered.
     pub fn media_id(&self) -> u64 {
         self.json()["id"]
@@ -229,7 +251,43 @@ impl Reply {
                 .is_some_and(|text| text.starts_with(&format!("(#{code})"))),
             "{error}"
         );
+        assert!(
+            curfew::error::slugs().any(|slug| slug == reason),
+            "{reason} is in no list"
+        );
         assert!(!self.details().is_empty());
+        let retry_after = self
+            .header("retry-after")
+            .map(|seconds| seconds.parse::<u32>().ok());
+        assert_eq!(
+            retry_after.is_some(),
+            matches!(status, 429 | 503),
+            "{retry_after:?}"
+        );
+        assert_ne!(retry_after, Some(None), "whole seconds");
         assert!(error["fbtrace_id"].as_str().is_some_and(|id| !id.is_empty()));
+    }
+}
+
+/// Writes a request as it is, and reads its answer until the other side closes.
+pub async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> Reply {
+    // The gateway may refuse, and close, before it has read everything: that is an answer, not a failure.
+    let _ = stream.write_all(request).await;
+    let mut received = Vec::new();
+    let _ = stream.read_to_end(&mut received).await;
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut head = httparse::Response::new(&mut headers);
+    let parsed = head.parse(&received);
+    let Ok(httparse::Status::Complete(length)) = parsed else {
+        panic!("{parsed:?}: {}", String::from_utf8_lossy(&received));
+    };
+    let headers = head.headers.iter().map(|header| {
+        let name: HeaderName = header.name.parse().expect("a name");
+        (name, HeaderValue::from_bytes(header.value).expect("a value"))
+    });
+    Reply {
+        status: StatusCode::from_u16(head.code.expect("a status")).expect("a status"),
+        headers: headers.collect(),
+        body: Bytes::copy_from_slice(&received[length..]),
     }
 }

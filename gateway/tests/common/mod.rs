@@ -1,18 +1,20 @@
 //! The whole gateway in front of the emulator, over real sockets: what every promise is tested on.
 #![allow(
     dead_code,
-    unused_imports,
-    unreachable_pub,
     missing_docs,
+    unreachable_pub,
+    unused_imports,
     clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
     reason = "test code, of which each file uses a part; a failure here is a failed test"
 )]
 
 pub mod client;
 pub mod form;
+pub mod outside;
 #[cfg(unix)]
 pub mod process;
 pub mod raw;
@@ -30,7 +32,7 @@ use secrecy::SecretString;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use client::{Client, Reply};
+pub use client::{Client, Reply, exchange};
 
 /// The token that the emulator takes, and in pass-through the one that callers present.
 pub const TOKEN: &str = "EAAG-the-only-token";

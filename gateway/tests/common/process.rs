@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 
-use super::soon;
+use super::{outside, soon};
 
 /// A running `curfew`. Dropped, it is killed.
 pub struct Program {
@@ -82,25 +82,13 @@ impl Drop for Program {
     }
 }
 
-/// Whether this machine has a tool that the test needs and Cargo does not bring. Without it the test says so and is skipped;
-/// with `CURFEW_TEST_REQUIRE=all` it fails.
+/// Whether this machine has the tools that a test needs and Cargo does not bring.
 pub fn has_tools(tools: &[&str]) -> bool {
     let is_there = |tool: &&str| {
-        let found = Command::new("sh")
-            .args(["-c", "command -v \"$0\"", tool])
-            .output();
-        found.is_ok_and(|found| found.status.success())
+        let variable = format!("CURFEW_TEST_{}", tool.to_ascii_uppercase());
+        outside::program(&variable, tool, "the system's package of that name").is_some()
     };
-    let missing: Vec<_> = tools.iter().filter(|tool| !is_there(tool)).collect();
-    if missing.is_empty() {
-        return true;
-    }
-    assert!(
-        std::env::var_os("CURFEW_TEST_REQUIRE").is_none_or(|required| required != "all"),
-        "missing: {missing:?}"
-    );
-    println!("skipped; missing: {missing:?}");
-    false
+    tools.iter().all(is_there)
 }
 
 /// Runs a script with `sh`, as if it were pasted.

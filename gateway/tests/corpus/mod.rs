@@ -1,6 +1,6 @@
 //! Raw HTTP/1 requests that must not be understood, each with the one answer that is right.
 //!
-//! The rows follow `reference/reliability.md` section 2, which tells what stock parsers make of them.
+//! Many of them are accepted by stock parsers, each in its own way: that is what request smuggling lives on.
 
 mod bodies;
 mod fields;

@@ -14,6 +14,7 @@ const GOOD_REQUESTS: &[(&[u8], &str, &str, &[u8])] = &[
     (b"GET /1 HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n\r\n", "GET", "/1", b""),
     (b"GET /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", "GET", "/1", b""),
     (b"DELETE /1 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n", "DELETE", "/1", b""),
+    (b"DELETE /1/block_users HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", "DELETE", "/1/block_users", b"hello"),
     (b"POST /1/register HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", "POST", "/1/register", b""),
     (b"POST /1 HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello", "POST", "/1", b"hello"),
     (b"POST /1 HTTP/1.1\r\nHost:\th \r\nContent-Length:5\t\r\n\r\nhello", "POST", "/1", b"hello"),

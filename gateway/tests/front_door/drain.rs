@@ -85,7 +85,7 @@ async fn a_head_that_has_begun_is_still_answered() {
         "{}",
         answers[0].head
     );
-    connection.served.await.unwrap();
+    connection.ended().await;
 }
 
 #[tokio::test]

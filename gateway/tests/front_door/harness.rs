@@ -206,6 +206,14 @@ impl InMemory {
             drain,
         }
     }
+
+    /// Waits until the server has done with the connection.
+    pub(crate) async fn ended(self) {
+        timeout(Duration::from_secs(3600), self.served)
+            .await
+            .expect("the connection does not end")
+            .unwrap();
+    }
 }
 
 /// One HTTP/1 answer.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::frames::{HEADERS, PREFACE, frame};
 use crate::harness::{GOOD, GOOD_ANSWER, InMemory, Recorder, in_short};
 
-const LATE: (u16, &str) = (408, "refused header-timeout");
+const LATE: (u16, &str) = (408, "refused header_timeout");
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_says_nothing_ends_after_the_header_timeout() {
@@ -109,7 +109,7 @@ async fn an_idle_connection_closes_without_an_answer() {
     let start = Instant::now();
     assert!(connection.client.answer().await.is_none());
     assert_eq!(start.elapsed().as_secs(), 75);
-    connection.served.await.unwrap();
+    connection.ended().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +163,7 @@ async fn a_body_that_stops_is_late() {
         let mut connection = InMemory::connect(&recorder);
         connection.client.send(head.as_bytes()).await;
         let answers = connection.client.answers().await;
-        assert_eq!(in_short(&answers).last(), Some(&(408, "refused body-timeout")));
+        assert_eq!(in_short(&answers).last(), Some(&(408, "refused body_timeout")));
         assert_eq!(start.elapsed().as_secs(), 30);
         assert!(recorder.seen().is_empty());
     }
@@ -178,7 +178,7 @@ async fn a_client_that_does_not_take_its_answer_is_cut_off() {
         .send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
         .await;
     let start = Instant::now();
-    connection.served.await.unwrap();
+    connection.ended().await;
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
@@ -189,7 +189,7 @@ async fn a_refused_client_that_never_leaves_is_left() {
     connection.client.send(b"GET / HTTP/1.1\nHost: h\r\n\r\n").await;
     assert_eq!(
         in_short(&connection.client.answers().await),
-        [(400, "refused line-end")]
+        [(400, "refused line_end")]
     );
     let start = Instant::now();
     // The client keeps its side open and goes on sending.
@@ -244,6 +244,6 @@ async fn an_http2_client_that_answers_no_ping_is_gone() {
         .send(&[PREFACE, &frame(4, 0, 0, &[]), &half_a_request].concat())
         .await;
     let start = Instant::now();
-    connection.served.await.unwrap();
+    connection.ended().await;
     assert_eq!(start.elapsed().as_secs(), 40);
 }

@@ -244,26 +244,30 @@ fn read_ttl(section: &Section<'_>) -> Option<TtlBounds> {
         })
     };
     let (min, max, default) = (part("min"), part("max"), part("default"));
-    let value_or = |part: &Option<Option<(Value<'_>, TtlMinutes)>>, absent| match part {
-        None => Some(absent),
-        Some(read) => read.as_ref().map(|(_, ttl)| *ttl),
+    // A part that has a problem of its own was reported, and takes no part in the next ones.
+    let value_of = |part: &Option<Option<(Value<'_>, TtlMinutes)>>| match part {
+        None => Some(None),
+        Some(read) => read.as_ref().map(|(_, ttl)| Some(*ttl)),
     };
-    let least = value_or(&min, TtlMinutes::MIN)?;
-    let most = value_or(&max, TtlMinutes::MAX)?;
-    if let Some(Some((value, _))) = max.as_ref().or(min.as_ref())
-        && least > most
-    {
-        value.add(format!(
-            "min {least} is above max {most}; min must be at most max"
-        ));
+    let (least, most) = (value_of(&min)?, value_of(&max)?);
+    let Ok(bounds) = TtlBounds::filled_in(least, most, None) else {
+        if let (Some(Some((value, most))), Some(least)) = (&max, least) {
+            value.add(format!(
+                "min {least} is above max {most}; min must be at most max"
+            ));
+        }
         return None;
+    };
+    let written = value_of(&default)?;
+    let whole = TtlBounds::filled_in(least, most, written).ok();
+    if let (None, Some(Some((value, written)))) = (whole, &default) {
+        value.add(format!(
+            "must be from min {} to max {}; is {written}",
+            bounds.min(),
+            bounds.max()
+        ));
     }
-    let written = value_or(&default, least)?;
-    let bounds = TtlBounds::new(least, most, written).ok();
-    if let (None, Some(Some((value, _)))) = (bounds, &default) {
-        value.add(format!("must be from min {least} to max {most}; is {written}"));
-    }
-    bounds
+    whole
 }
 
 fn read_host(value: &Value<'_>) -> Option<String> {

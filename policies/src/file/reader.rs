@@ -148,20 +148,20 @@ impl<'r> Section<'r> {
         self.value(name)?.section(known)
     }
 
-    /// The `[[name]]` tables in their order; none where there are none, `None` where the key holds something else.
-    pub(super) fn tables(&self, name: &str, known: &[&str]) -> Option<Vec<Self>> {
+    /// The `[[name]]` tables in their order.
+    pub(super) fn tables(&self, name: &str, known: &[&str]) -> Vec<Self> {
         let Some(value) = self.value(name) else {
-            return Some(Vec::new());
+            return Vec::new();
         };
         if !matches!(value.value, DeValue::Array(_)) {
             value.add(format!(
                 "must be a list of tables: write [[{name}]]; is {}",
                 value.kind()
             ));
-            return None;
+            return Vec::new();
         }
-        let items = value.items()?;
-        Some(items.iter().filter_map(|item| item.section(known)).collect())
+        let items = value.items().unwrap_or_default();
+        items.iter().filter_map(|item| item.section(known)).collect()
     }
 
     /// A whole number within `bounds`, or `default` where there is none.

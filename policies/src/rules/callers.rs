@@ -55,7 +55,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::operation::Operation;
+    use crate::operation::Question;
     use crate::rules::testing::{OURS, Scene, id, number, scenes, text_message};
     use crate::{OperationClass, StorageMode};
 
@@ -78,8 +78,19 @@ mod tests {
         }
 
         #[test]
+        fn the_gateway_may_ask_and_nobody_else_may(mut scene in scenes(), by_gateway: bool, monitored: bool) {
+            scene.by_gateway = by_gateway;
+            let asks = matches!(scene.request.operation, Operation::Ask(_));
+            let scene = if monitored { scene.monitored() } else { scene };
+            if asks != by_gateway {
+                prop_assert!(scene.decide().is_err());
+            }
+        }
+
+        #[test]
         fn pass_through_ends_where_callers_begin(mut scene in scenes()) {
-            if !scene.policies.callers.is_empty() {
+            let asks = matches!(scene.request.operation, Operation::Ask(_));
+            if !scene.policies.callers.is_empty() && !asks {
                 scene.caller = None;
                 prop_assert_eq!(scene.monitored().outcome(), "nothing_allowed");
             }
@@ -105,6 +116,19 @@ mod tests {
         scene.request.subject = Subject::Account(id(5001));
         assert_eq!(scene.clone().by_caller_of(&[OURS]).outcome(), "pass");
         assert_eq!(scene.by_caller_of(&[1002]).outcome(), "nothing_allowed");
+    }
+
+    #[test]
+    fn the_gateway_asks_about_declared_numbers() {
+        for question in [Question::Settings, Question::Media(id(7))] {
+            let mut scene =
+                Scene::new(StorageMode::NoStorage, Operation::Ask(question)).by_caller_of(&[OURS]);
+            assert_eq!(scene.outcome(), "operation_not_allowed");
+            scene.by_gateway = true;
+            assert_eq!(scene.outcome(), "pass");
+            scene.request.subject = Subject::Number(id(9999));
+            assert_eq!(scene.outcome(), "number_not_in_policy");
+        }
     }
 
     #[test]

@@ -269,6 +269,22 @@ mod tests {
     }
 
     #[test]
+    fn no_list_opens_what_is_not_a_plain_name() {
+        // `policies.toml` cannot say these.
+        for host in ["127.1", "2130706433", "0x7f.1", "cdn.bank.example.", "-", ""] {
+            let links = Links::Hosts(vec![host.to_owned()]);
+            let refused = Reason::LinkNotAllowed {
+                at: "image".to_owned(),
+                host: None,
+            };
+            assert_eq!(
+                judge_link(&links, "image", &format!("https://{host}/")),
+                Some(refused)
+            );
+        }
+    }
+
+    #[test]
     fn id_and_link_together_are_refused_under_every_mode() {
         for mode in crate::rules::testing::three_modes() {
             let both = MediaObject {

@@ -152,6 +152,6 @@ pub(crate) const RULES: &[Rule] = &[
 ];
 
 #[cfg(test)]
-mod decision_11;
+mod by_mode;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -89,7 +89,7 @@ mod tests {
     use crate::operation::Subject;
     use crate::rules::testing::{Scene, scenes, text_message};
 
-    /// Decision 11: which operations are known to keep default, in_country and no_storage.
+    /// Which operations are known to keep default, in_country and no_storage.
     const KNOWN_TO_KEEP: [(UnverifiedOperation, [bool; 3]); 8] = [
         (UnverifiedOperation::MarketingMessages, [true, true, false]),
         (UnverifiedOperation::MessagesEncrypted, [false, false, false]),

@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
     use crate::rules::testing::{
-        Scene, any_case, generations, in_country, modes, settings_changes, three_modes,
+        Scene, any_case, generations, in_country, modes, settings_near, three_modes,
     };
     use crate::settings::Generation;
 
@@ -160,9 +160,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_settings_call_never_leads_away_from_the_policy(
-            declared in modes(),
+            (declared, change) in modes().prop_flat_map(|declared| (Just(declared), settings_near(declared))),
             before in modes(),
-            change in settings_changes(),
             generation in generations(),
         ) {
             let mut scene = scene(declared, change.clone());
@@ -287,6 +286,15 @@ mod tests {
                 ..calling.clone()
             };
             assert_eq!(scene(mode, two).outcome(), "settings_contradict_policy");
+            let inside = SettingsChange {
+                storage: Some(StorageParameters {
+                    unknown_members: vec!["enabled".into()],
+                    ..StorageParameters::default()
+                }),
+                ..calling.clone()
+            };
+            let reason = scene(mode, inside).decide().unwrap_err();
+            assert!(reason.to_string().contains("\"enabled\""), "{reason}");
             let unknown = SettingsChange {
                 unknown_members: vec!["storage_config".into()],
                 ..calling

@@ -1,17 +1,15 @@
 //! The walk over a document's values, and over those inside its strings.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 
-use curfew_policies::shown;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::keys::Keys;
+use super::path::{Path, Step};
 use super::{JsonError, MAX_DEPTH, Spot};
-
-/// From so many keys on, the keys of one object are looked up in a set instead of one after the other.
-const FEW_KEYS: usize = 16;
 
 /// Room for the keys of all open objects of an ordinary send, so that the list of them grows once.
 const KEYS_AT_FIRST: usize = 32;
@@ -59,7 +57,7 @@ pub(crate) trait Reader<'a>: Sized {
         &mut self,
         object: &mut Self::Object,
         at: Self::At,
-        key: &Cow<'a, str>,
+        key: &Key<'a>,
         path: &Path<'_>,
     ) -> Result<Self::At, Self::Error>;
 
@@ -68,7 +66,7 @@ pub(crate) trait Reader<'a>: Sized {
         &mut self,
         _object: &mut Self::Object,
         _at: Self::At,
-        _key: &Cow<'a, str>,
+        _key: &Key<'a>,
         _value: Shallow<'a>,
         _path: &Path<'_>,
     ) -> Result<(), Self::Error> {
@@ -78,6 +76,29 @@ pub(crate) trait Reader<'a>: Sized {
     /// The object at `at`, whose path is `path`, ends.
     fn close(&mut self, _object: Self::Object, _at: Self::At, _path: &Path<'_>) -> Result<(), Self::Error> {
         Ok(())
+    }
+}
+
+/// A key, unescaped. It lives as long as the body where the body has it in plain.
+#[derive(Debug)]
+pub(crate) struct Key<'a>(Cow<'a, str>);
+
+impl<'a> Key<'a> {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key for keeping.
+    pub(crate) fn kept(&self) -> Cow<'a, str> {
+        self.0.clone()
+    }
+}
+
+impl Deref for Key<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -113,61 +134,6 @@ impl<'a> Shallow<'a> {
             Self::SomeText => Cow::Borrowed("\"…\""),
             Self::Array => Cow::Borrowed("[…]"),
             Self::Object => Cow::Borrowed("{…}"),
-        }
-    }
-}
-
-/// The way from the document to a value: a list on the stack, written out only when something is found.
-#[derive(Clone, Copy)]
-pub(crate) struct Path<'p> {
-    parent: Option<&'p Path<'p>>,
-    step: Step<'p>,
-}
-
-#[derive(Clone, Copy)]
-enum Step<'p> {
-    Document,
-    Key(&'p str),
-    Index(usize),
-}
-
-impl<'p> Path<'p> {
-    const ROOT: Self = Self {
-        parent: None,
-        step: Step::Document,
-    };
-
-    fn then(&'p self, step: Step<'p>) -> Self {
-        Self {
-            parent: Some(self),
-            step,
-        }
-    }
-
-    /// The path as text, such as `template.components[0].type`. Long keys are cut short.
-    pub(crate) fn rendered(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text);
-        text
-    }
-
-    fn write(&self, text: &mut String) {
-        if let Some(parent) = self.parent {
-            parent.write(text);
-        }
-        match self.step {
-            Step::Document => {}
-            Step::Key(key) => {
-                if !text.is_empty() {
-                    text.push('.');
-                }
-                text.push_str(&shown(key));
-            }
-            Step::Index(index) => {
-                text.push('[');
-                text.push_str(&index.to_string());
-                text.push(']');
-            }
         }
     }
 }
@@ -368,60 +334,6 @@ impl<'a, R: Reader<'a>> Walk<'a, R> {
     }
 }
 
-/// The keys that one object had so far.
-struct Keys<'a> {
-    /// Where its run in [`Walk::keys`] starts.
-    start: usize,
-    /// All of them, once they are many.
-    many: Option<HashSet<Cow<'a, str>>>,
-    /// Whether one has an upper-case letter.
-    mixed_case: bool,
-}
-
-impl<'a> Keys<'a> {
-    fn new(all: &[Cow<'a, str>]) -> Self {
-        Self {
-            start: all.len(),
-            many: None,
-            mixed_case: false,
-        }
-    }
-
-    fn run<'k>(&self, all: &'k [Cow<'a, str>]) -> &'k [Cow<'a, str>] {
-        all.get(self.start..).unwrap_or_default()
-    }
-
-    fn has(&self, all: &[Cow<'a, str>], key: &str) -> bool {
-        match &self.many {
-            Some(many) => many.contains(key),
-            None => self.run(all).iter().any(|other| other == key),
-        }
-    }
-
-    fn has_in_other_case(&self, all: &[Cow<'a, str>], key: &str) -> bool {
-        let same = |other: &Cow<'a, str>| other.eq_ignore_ascii_case(key);
-        match &self.many {
-            Some(many) => many.iter().any(same),
-            None => self.run(all).iter().any(same),
-        }
-    }
-
-    fn remember(&mut self, all: &mut Vec<Cow<'a, str>>, key: Cow<'a, str>) {
-        if let Some(many) = &mut self.many {
-            many.insert(key);
-            return;
-        }
-        all.push(key);
-        if self.run(all).len() >= FEW_KEYS {
-            self.many = Some(all.drain(self.start..).collect());
-        }
-    }
-
-    fn forget(self, all: &mut Vec<Cow<'a, str>>) {
-        all.truncate(self.start);
-    }
-}
-
 /// One value that is to be read.
 struct Node<'w, 'p, 'a, R: Reader<'a>, S> {
     walk: &'w mut Walk<'a, R>,
@@ -516,7 +428,7 @@ impl<'de, 'a, R: Reader<'a>, S: Source<'de, 'a>> Visitor<'de> for Node<'_, '_, '
         let mut object = walk.reader.open(at);
         let mut seen = Keys::new(&walk.keys);
         loop {
-            let key = match members.next_key_seed(Key(PhantomData::<(S, &'a ())>)) {
+            let key = match members.next_key_seed(KeySeed(PhantomData::<(S, &'a ())>)) {
                 Ok(Some(key)) => key,
                 Ok(None) => break,
                 Err(error) => {
@@ -547,7 +459,7 @@ impl<'de, 'a, R: Reader<'a>, S: Source<'de, 'a>> Visitor<'de> for Node<'_, '_, '
             if let Err(error) = walk.reader.value(&mut object, at, &key, value, &path) {
                 return Err(walk.refuse(Refusal::Reader(error), &path));
             }
-            seen.remember(&mut walk.keys, key);
+            seen.remember(&mut walk.keys, key.0);
         }
         seen.forget(&mut walk.keys);
         if let Err(error) = walk.reader.close(object, at, path) {
@@ -558,28 +470,28 @@ impl<'de, 'a, R: Reader<'a>, S: Source<'de, 'a>> Visitor<'de> for Node<'_, '_, '
 }
 
 /// One key that is to be read.
-struct Key<'a, S>(PhantomData<(S, &'a ())>);
+struct KeySeed<'a, S>(PhantomData<(S, &'a ())>);
 
-impl<'de, 'a, S: Source<'de, 'a>> DeserializeSeed<'de> for Key<'a, S> {
-    type Value = Cow<'a, str>;
+impl<'de, 'a, S: Source<'de, 'a>> DeserializeSeed<'de> for KeySeed<'a, S> {
+    type Value = Key<'a>;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, key: D) -> Result<Cow<'a, str>, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(self, key: D) -> Result<Key<'a>, D::Error> {
         key.deserialize_str(self)
     }
 }
 
-impl<'de, 'a, S: Source<'de, 'a>> Visitor<'de> for Key<'a, S> {
-    type Value = Cow<'a, str>;
+impl<'de, 'a, S: Source<'de, 'a>> Visitor<'de> for KeySeed<'a, S> {
+    type Value = Key<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Cow<'a, str>, E> {
-        Ok(S::keep(key))
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'a>, E> {
+        Ok(Key(S::keep(key)))
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<Cow<'a, str>, E> {
-        Ok(Cow::Owned(key.to_owned()))
+    fn visit_str<E>(self, key: &str) -> Result<Key<'a>, E> {
+        Ok(Key(Cow::Owned(key.to_owned())))
     }
 }

@@ -265,6 +265,45 @@ pub enum MultipartError {
 }
 
 impl MultipartError {
+    /// Every slug, for the list of them.
+    pub const SLUGS: [&'static str; 35] = [
+        "form_not_form_data",
+        "form_content_type_malformed",
+        "form_boundary_missing",
+        "form_boundary_twice",
+        "form_boundary_invalid",
+        "form_content_type_parameter",
+        "form_preamble",
+        "form_after_boundary",
+        "form_epilogue",
+        "form_cut_off",
+        "form_too_many_parts",
+        "form_header_block_too_large",
+        "form_too_many_headers",
+        "form_bare_line_feed",
+        "form_header_malformed",
+        "form_header_unknown",
+        "form_header_twice",
+        "form_disposition_missing",
+        "form_disposition_malformed",
+        "form_disposition_parameter",
+        "form_disposition_twice",
+        "form_name_missing",
+        "form_name_unusual",
+        "form_file_name_malformed",
+        "form_part_type_malformed",
+        "form_nested_multipart",
+        "form_length_malformed",
+        "form_transfer_encoding",
+        "form_field_unknown",
+        "form_field_twice",
+        "form_field_too_long",
+        "form_field_with_file_name",
+        "form_field_type",
+        "form_field_not_utf8",
+        "form_file_missing",
+    ];
+
     /// Whether it is about `ttl_minutes`, for which callers know another error code.
     #[must_use]
     pub fn is_about_ttl(&self) -> bool {
@@ -334,6 +373,63 @@ pub(super) fn quotable(name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_slug_is_in_the_list() {
+        use MultipartError as E;
+        let part = || PartRef::unnamed(2);
+        let name = || "name".to_owned();
+        let all = [
+            E::NotFormData,
+            E::ContentTypeMalformed,
+            E::BoundaryMissing,
+            E::BoundaryTwice,
+            E::BoundaryInvalid,
+            E::ContentTypeParameter { name: name() },
+            E::Preamble,
+            E::AfterBoundary { after: part() },
+            E::Epilogue,
+            E::CutOff { at: part() },
+            E::TooManyParts,
+            E::HeaderBlockTooLarge { part: part() },
+            E::TooManyHeaders { part: part() },
+            E::BareLineFeed { part: part() },
+            E::HeaderMalformed { part: part() },
+            E::HeaderUnknown {
+                part: part(),
+                header: name(),
+            },
+            E::HeaderTwice {
+                part: part(),
+                header: "Content-Type",
+            },
+            E::DispositionMissing { part: part() },
+            E::DispositionMalformed { part: part() },
+            E::DispositionParameter {
+                part: part(),
+                name: name(),
+            },
+            E::DispositionTwice {
+                part: part(),
+                name: "name",
+            },
+            E::NameMissing { part: part() },
+            E::NameUnusual { part: part() },
+            E::FileNameMalformed { part: part() },
+            E::PartTypeMalformed { part: part() },
+            E::NestedMultipart { part: part() },
+            E::LengthMalformed { part: part() },
+            E::TransferEncoding { part: part() },
+            E::FieldUnknown { part: part() },
+            E::FieldTwice { part: part() },
+            E::FieldTooLong { part: part() },
+            E::FieldWithFileName { part: part() },
+            E::FieldType { part: part() },
+            E::FieldNotUtf8 { part: part() },
+            E::FileMissing,
+        ];
+        assert_eq!(all.each_ref().map(MultipartError::slug), MultipartError::SLUGS);
+    }
 
     #[test]
     fn an_error_says_what_where_and_what_would_be_right() {

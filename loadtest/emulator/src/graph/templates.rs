@@ -11,6 +11,9 @@ use crate::world::{Template, World};
 /// Rows of a page, if none is asked for.
 const PAGE: usize = 25;
 
+/// How many templates an account may have until its portfolio is verified (Templates, "Template limits").
+const TEMPLATE_LIMIT: u32 = 250;
+
 pub(crate) fn edge(shared: &Shared, call: &mut Call, waba: u64) -> Answer {
     match call.verb {
         Verb::Get => list(shared, call, waba),
@@ -115,20 +118,23 @@ fn list(shared: &Shared, call: &Call, waba: u64) -> Answer {
         (None, Some(before)) => rows.partition_point(|&(id, _)| id < before).saturating_sub(limit),
         (None, None) => 0,
     };
-    let more = rows.len() > start + limit;
+    let total = rows.len();
+    let more = total > start + limit;
     let page: Vec<(u64, Value)> = rows.drain(start.min(rows.len())..).take(limit).collect();
     let mut paging = Map::new();
     if let (Some((first, _)), Some((last, _))) = (page.first(), page.last()) {
         let version = served(call.version, shared.options.app_version);
         let token = params::percent_encode(call.token());
-        let fields = params::text(&call.params, "fields");
-        let fields = fields.map_or(String::new(), |fields| {
-            format!("&fields={}", params::percent_encode(&fields))
+        let echoed = ["fields", "summary"].map(|name| {
+            params::text(&call.params, name).map_or(String::new(), |value| {
+                format!("&{name}={}", params::percent_encode(&value))
+            })
         });
+        let [fields, summary] = echoed;
         let link = |key: &str, id: &u64| {
             let base = &shared.base_url;
             json!(format!(
-                "{base}/v{version}.0/{waba}/message_templates?access_token={token}&limit={limit}{fields}&{key}={id}"
+                "{base}/v{version}.0/{waba}/message_templates?access_token={token}&limit={limit}{fields}{summary}&{key}={id}"
             ))
         };
         paging.insert(
@@ -147,7 +153,22 @@ fn list(shared: &Shared, call: &Call, waba: u64) -> Answer {
         Some(fields) => params::select(&data, &params::fields(&fields)),
         None => data,
     };
-    Ok(Done::Json(json!({"data": data, "paging": paging})))
+    let mut reply = json!({"data": data, "paging": paging});
+    if let (Some(summary), Value::Object(reply)) = (params::text(&call.params, "summary"), &mut reply) {
+        reply.insert("summary".to_owned(), figures(&summary, total));
+    }
+    Ok(Done::Json(reply))
+}
+
+/// What `summary` asks for of a list of `total` templates.
+fn figures(summary: &str, total: usize) -> Value {
+    let known = json!({
+        "total_count": total,
+        "message_template_count": total,
+        "message_template_limit": TEMPLATE_LIMIT,
+        "are_translations_complete": true,
+    });
+    params::select(&known, &params::fields(summary))
 }
 
 /// `/{TEMPLATE}` and its `compare` and `unpause`.

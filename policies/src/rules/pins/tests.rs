@@ -76,7 +76,9 @@ proptest! {
         ends in NOW.millis() - 5..NOW.millis() + 5,
         allows_unknown: bool,
     ) {
-        prop_assume!(sender.is_restricted() || owner.is_restricted());
+        if !sender.is_restricted() && !owner.is_restricted() {
+            return Ok(());
+        }
         for origin in [Origin::Upload, Origin::Inbound, Origin::Deleted] {
             let mut scene = send(sender, owner, pinned(1002, ends, origin));
             if allows_unknown && !sender.is_restricted() {
@@ -97,9 +99,13 @@ proptest! {
         let fact = pinned(OURS, ends, origin);
         let gone = Reason::MediaEnded { media: id(7), ended: Timestamp::from_millis(ends) };
         let expected = if is_alive { None } else { Some(gone) };
-        prop_assert_eq!(send(mode, mode, fact).decide().err(), expected.clone());
-        prop_assert_eq!(call(Operation::ReadMedia, mode, fact).decide().err(), expected.clone());
-        prop_assert_eq!(call(Operation::DownloadMedia, mode, fact).decide().err(), expected);
+        for scene in [
+            send(mode, mode, fact),
+            call(Operation::ReadMedia, mode, fact),
+            call(Operation::DownloadMedia, mode, fact),
+        ] {
+            prop_assert_eq!(&scene.decide().err(), &expected);
+        }
         // To delete what may still be there is always allowed.
         prop_assert_eq!(call(Operation::DeleteMedia, mode, fact).outcome(), "pass");
     }
@@ -112,7 +118,9 @@ proptest! {
         monitored: bool,
     ) {
         let MediaFact::Pinned(Pin { number: owner, .. }) = fact else { return Ok(()) };
-        prop_assume!(owner != id(OURS));
+        if owner == id(OURS) {
+            return Ok(());
+        }
         for operation in MEDIA_CALLS {
             for claimed in [None, Some(id(OURS)), Some(owner)] {
                 let answer = |fact| {

@@ -1,4 +1,4 @@
-//! What each storage mode allows, call by call, as the contract's table has it: default, in_country, no_storage.
+//! What each storage mode allows, call by call: one row each, for default, in_country and no_storage.
 
 use crate::message::{MediaObject, Message, MessageKind, StrayLink};
 use crate::operation::{Operation, UnverifiedOperation};
@@ -6,7 +6,7 @@ use crate::rules::testing::{
     HOST, OURS, Scene, id, image_message, object_with_id, object_with_link, png, text_message, three_modes,
 };
 use crate::settings::{Generation, Registration, SettingsChange, StorageParameters};
-use crate::{Decision, Subject, UnverifiedUse};
+use crate::{Decision, Subject, UnverifiedUse, Upload};
 
 const PASS: &str = "pass";
 
@@ -120,6 +120,14 @@ fn rows() -> Vec<(&'static str, Operation<'static>, [&'static str; 3])> {
             "upload with ttl_minutes",
             Operation::UploadMedia(png(Some("120"))),
             ["ttl_without_no_storage", "ttl_without_no_storage", PASS],
+        ),
+        (
+            "upload with use_case",
+            Operation::UploadMedia(Upload {
+                use_case: Some("call_voicemail_announcement".into()),
+                ..png(None)
+            }),
+            only_default("forbidden_by_mode"),
         ),
         (
             "upload without ttl_minutes",

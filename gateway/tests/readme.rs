@@ -1,0 +1,125 @@
+//! Promise: what the README shows works as it stands there.
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and shows its figures"
+)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{TOKEN, World};
+
+/// The policies of the sandbox, with the numbers that the README's commands name.
+const SANDBOX: &str = include_str!("../src/cli/sandbox.toml");
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The README's code blocks in one language, in order.
+fn blocks(language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("README.md")).expect("there is a README");
+    let mut blocks = Vec::new();
+    let mut open: Option<(bool, String)> = None;
+    for line in text.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(info)) => open = Some((info == language, String::new())),
+            (Some((wanted, block)), Some(_)) => {
+                if *wanted {
+                    blocks.push(std::mem::take(block));
+                }
+                open = None;
+            }
+            (Some((_, block)), None) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_curl_commands_do_what_it_says() {
+    let world = World::of(SANDBOX).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut answers = Vec::new();
+    for block in blocks("sh").into_iter().filter(|block| block.contains("curl")) {
+        let script = block
+            .replace("127.0.0.1:8080", &world.gateway.addr.to_string())
+            .replace("sandbox-token", TOKEN);
+        let folder = folder.path().to_owned();
+        let output = tokio::task::spawn_blocking(move || {
+            Command::new("sh")
+                .arg("-ec")
+                .arg(script)
+                .current_dir(folder)
+                .output()
+                .expect("a shell")
+        })
+        .await
+        .expect("it does not panic");
+        assert!(
+            output.status.success(),
+            "{block}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        answers.push(String::from_utf8(output.stdout).expect("text"));
+    }
+    assert_eq!(answers.len(), 2);
+    assert!(answers[0].contains("wamid."), "{}", answers[0]);
+    let shown: serde_json::Value =
+        serde_json::from_str(&blocks("json")[0]).expect("the shown answer is JSON");
+    let came: serde_json::Value = serde_json::from_str(&answers[1]).expect("an answer");
+    for field in ["code", "message", "type", "error_data"] {
+        assert_eq!(came["error"][field], shown["error"][field], "{field}");
+    }
+    assert_eq!(world.emulator.media_bytes_kept(), 0);
+}
+
+#[test]
+fn its_first_policy_and_configuration_are_right() {
+    let blocks = blocks("toml");
+    let [policies, config] = blocks.as_slice() else {
+        panic!("a policy and a configuration are shown");
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("policies.toml"), policies).expect("written");
+    std::fs::write(folder.path().join("curfew.toml"), config).expect("written");
+    let check = Command::new(env!("CARGO_BIN_EXE_curfew"))
+        .args(["check", "--config"])
+        .arg(folder.path().join("curfew.toml"))
+        .env("CURFEW_GRAPH_TOKEN", "EAAG-any")
+        .output()
+        .expect("curfew runs");
+    assert!(
+        check.status.success(),
+        "{}",
+        String::from_utf8_lossy(&check.stderr)
+    );
+}
+
+#[test]
+fn its_links_lead_somewhere() {
+    let text = std::fs::read_to_string(root().join("README.md")).expect("there is a README");
+    let mut links = 0;
+    for rest in text.split("](").skip(1) {
+        let target = rest.split(')').next().unwrap_or_default();
+        assert!(root().join(target).exists(), "{target}");
+        links += 1;
+    }
+    assert!(links > 0);
+}
+
+#[test]
+fn it_begins_with_the_two_commands() {
+    let blocks = blocks("sh");
+    assert_eq!(blocks[0].trim(), "cargo run --release -- sandbox");
+    assert_eq!(blocks[1].trim(), "cargo test --workspace");
+}
