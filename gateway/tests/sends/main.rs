@@ -4,9 +4,10 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test fails by panicking"
+    reason = "a test fails by panicking, and hands over the JSON that it makes"
 )]
 
 #[path = "../common/mod.rs"]
