@@ -4,10 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use curfew_policies::PhoneNumberId;
 
-/// Filled on the way down, read when the answer comes back up. Every field is written once, by the layer that learns it.
+/// Filled on the way down, read when the answer comes back up. Every field is written once, by the layer that learns it; of
+/// two who learn the same, the first counts.
 #[derive(Debug, Default)]
 pub struct Record {
     caller: OnceLock<Arc<str>>,
+    route: OnceLock<&'static str>,
     operation: OnceLock<&'static str>,
     number: OnceLock<PhoneNumberId>,
     observed: OnceLock<&'static str>,
@@ -20,7 +22,12 @@ impl Record {
         let _ = self.caller.set(name);
     }
 
-    /// What is asked for.
+    /// What is asked for, as far as the head tells.
+    pub fn route(&self, name: &'static str) {
+        let _ = self.route.set(name);
+    }
+
+    /// What is asked for, body and all.
     pub fn operation(&self, name: &'static str) {
         let _ = self.operation.set(name);
     }
@@ -49,7 +56,7 @@ impl Record {
     /// What was asked for, or `-` where it was not found out.
     #[must_use]
     pub fn operation_name(&self) -> &'static str {
-        self.operation.get().copied().unwrap_or("-")
+        self.operation.get().or(self.route.get()).copied().unwrap_or("-")
     }
 
     /// The number, or 0 where there is none.

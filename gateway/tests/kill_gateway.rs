@@ -4,6 +4,12 @@
 //! their progress. Unknown ids are denied, so that nothing but the store can answer for a medium. `kill.rs` does the same
 //! to the store alone.
 #![cfg(unix)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

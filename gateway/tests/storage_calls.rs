@@ -236,7 +236,7 @@ async fn no_other_encoding_carries_a_storage_setting() {
                     Bytes::from_static(body.as_bytes()),
                 )
                 .await;
-            reply.assert_refused(415, 100, "content_type");
+            reply.assert_refused(400, 100, "content_type");
         }
         for query in [
             "storage_configuration=%7B%22status%22%3A%22DEFAULT%22%7D",

@@ -285,7 +285,7 @@ impl fmt::Display for Reason {
                 write!(f, "ttl_minutes must be a plain whole number from {bounds}; came {came:?}")
             }
             Self::TtlOutOfBounds { came, bounds } => {
-                write!(f, "ttl_minutes must be from {bounds} for this number; came {came}")
+                write!(f, "ttl_minutes must be from {bounds}; came {came}")
             }
             Self::TtlWithoutNoStorage { mode } => write!(
                 f,

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use curfew_policies::{
-    Caller, Facts, MediaFact, MediaId, NumberPolicy, ObservedStorage, Operation, Origin, PhoneNumberId, Pin,
-    PolicySet, Request, SettingsFact, StorageMode, Subject, Upload, Verdict, explain,
+    Caller, Decision, Facts, MediaFact, MediaId, NumberPolicy, ObservedStorage, Operation, Origin,
+    PhoneNumberId, Pin, PolicySet, Request, SettingsFact, StorageMode, Subject, Upload, Verdict, decide,
+    explain,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -112,7 +113,6 @@ fn explained(args: &Explain, out: &mut impl Write) -> Result<bool, Failure> {
         recent_registrations: 0,
     };
     let verdicts = explain(&policies, caller, &request, &facts);
-    let mut refusal = None;
     for (rule, verdict) in verdicts {
         let told = match &verdict {
             Verdict::NotConcerned => "-".to_owned(),
@@ -122,22 +122,26 @@ fn explained(args: &Explain, out: &mut impl Write) -> Result<bool, Failure> {
             Verdict::Refused(reason) => format!("REFUSED {}: {reason}", reason.slug()),
         };
         writeln!(out, "  {rule:<16} {told}")?;
-        if let Verdict::Refused(reason) = verdict {
-            refusal.get_or_insert(reason);
-        }
     }
-    match refusal {
-        None => {
-            writeln!(out, "decision   allowed")?;
+    match decide(&policies, caller, &request, &facts) {
+        Decision::Allow(permit) => {
+            match permit.observed() {
+                None => writeln!(out, "decision   allowed")?,
+                Some(reason) => writeln!(
+                    out,
+                    "decision   allowed, because enforcement is \"monitor\"; recorded as {}",
+                    reason.slug()
+                )?,
+            }
             Ok(true)
         }
-        Some(reason) => {
-            let response = GatewayError::denied(reason.clone(), request.subject).to_response();
+        Decision::Deny(reason) => {
+            let slug = reason.slug();
+            let response = GatewayError::denied(reason, request.subject).to_response();
             writeln!(
                 out,
-                "decision   refused: HTTP {}, {}",
-                response.status().as_u16(),
-                reason.slug()
+                "decision   refused: HTTP {}, {slug}",
+                response.status().as_u16()
             )?;
             Ok(false)
         }
@@ -171,6 +175,8 @@ struct Recorded {
     target: String,
     headers: HeaderMap,
     body: Vec<u8>,
+    /// Its lines end in LF alone, so a form in its body has lost its CRs too.
+    ends_lines_in_lf: bool,
 }
 
 impl Recorded {
@@ -190,6 +196,7 @@ impl Recorded {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (head, body) = split_head(bytes);
         let head = std::str::from_utf8(head).ok()?;
+        let ends_lines_in_lf = head.contains('\n') && !head.contains('\r');
         let mut lines = head.lines();
         let mut words = lines.next()?.split(' ');
         let method = words.next()?.parse().ok()?;
@@ -207,6 +214,7 @@ impl Recorded {
             target,
             headers,
             body: body.to_vec(),
+            ends_lines_in_lf,
         })
     }
 
@@ -244,7 +252,12 @@ impl Recorded {
             declared_type: head.query("type").map(|value| Cow::Owned(value.to_owned())),
             ..Upload::default()
         };
-        for part in parse_whole(&boundary, &self.body, &[])? {
+        let body = if self.ends_lines_in_lf {
+            Cow::Owned(with_crlf(&self.body, boundary.line()))
+        } else {
+            Cow::Borrowed(self.body.as_slice())
+        };
+        for part in parse_whole(&boundary, &body, &[])? {
             let text = || Some(Cow::Owned(String::from_utf8_lossy(&part.content).into_owned()));
             match part.head.name.as_str() {
                 "file" => {
@@ -279,6 +292,31 @@ fn split_head(bytes: &[u8]) -> (&[u8], &[u8]) {
         ),
         None => (bytes, &[]),
     }
+}
+
+/// Gives a form back the line breaks that recording has taken: those of boundaries and part headers. Content stays as it is.
+fn with_crlf(body: &[u8], boundary: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + 64);
+    let mut in_part_head = false;
+    for line in body.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let rest = text.strip_prefix(boundary);
+        if rest.is_some_and(|rest| rest.is_empty() || rest == b"--") {
+            // The break before a boundary is the boundary's.
+            if out.pop_if(|last| *last == b'\n').is_some() {
+                out.extend_from_slice(b"\r\n");
+            }
+            in_part_head = true;
+        }
+        if in_part_head {
+            out.extend_from_slice(text);
+            out.extend_from_slice(b"\r\n");
+            in_part_head = !text.is_empty();
+        } else {
+            out.extend_from_slice(line);
+        }
+    }
+    out
 }
 
 fn number<'a>(request: &Request<'_>, policies: &'a PolicySet) -> Option<&'a NumberPolicy> {
@@ -352,5 +390,15 @@ mod tests {
             assert_eq!(recorded.body, b"{\"a\":\"\n\n\"}");
         }
         assert!(Recorded::parse(b"nonsense").is_none());
+    }
+
+    #[test]
+    fn a_recorded_form_gets_its_line_breaks_back_and_keeps_its_content() {
+        let lf = b"--b\nA: 1\nB: 2\n\none\ntwo\n\n--bother\n--b\nA: 1\n\n\n--b--\n";
+        let crlf = b"--b\r\nA: 1\r\nB: 2\r\n\r\none\ntwo\n\n--bother\r\n--b\r\nA: 1\r\n\r\n\r\n--b--\r\n";
+        assert_eq!(
+            with_crlf(lf, b"--b").escape_ascii().to_string(),
+            crlf.escape_ascii().to_string()
+        );
     }
 }

@@ -36,11 +36,12 @@ pub(super) async fn run(args: Run) -> Result<(), Failure> {
     }
     let minute = args.minute.unwrap_or(Minute::REAL);
     let gateway = Gateway::bind(&loaded.config, loaded.policies, minute, Clock::system()).await?;
+    let told_to_end = signals::told_to_end();
     tracing::info!(address = %gateway.address()?, admin = %gateway.admin_address()?, "listening");
     if loaded.config.telemetry.is_some() {
         tracing::warn!("[telemetry] is read but not sent by this version");
     }
-    let drained = gateway.serve(signals::told_to_end()).await;
+    let drained = gateway.serve(told_to_end).await;
     tracing::info!(cut_off = drained.cut_off, "stopped");
     Ok(())
 }

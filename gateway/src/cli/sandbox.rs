@@ -87,12 +87,13 @@ pub(super) async fn run(args: Sandbox) -> Result<(), Failure> {
     } else {
         as_text(&base_url, &admin_url, &policies)
     };
+    let told_to_end = signals::told_to_end();
     {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{told}")?;
         out.flush()?;
     }
-    gateway.serve(signals::told_to_end()).await;
+    gateway.serve(told_to_end).await;
     emulator.shutdown().await;
     Ok(())
 }

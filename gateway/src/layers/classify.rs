@@ -66,14 +66,14 @@ fn classified(identified: Identified) -> Result<Classified, GatewayError> {
     } = identified;
     let target = match media_url {
         Some(claims) => {
-            record.operation("download_media");
+            record.route("download_media");
             record.number(claims.number);
             Target::Download(claims)
         }
         None => {
             let uri = request.uri();
             let named = name(&principal.policies, request.method(), uri.path())?;
-            record.operation(named.route.name);
+            record.route(named.route.name);
             judge_caller(&principal, &named)?;
             let head = named.with_query(uri.query())?;
             if let Some(number) = head.number() {

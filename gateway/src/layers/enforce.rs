@@ -34,6 +34,13 @@ pub type Refused = Reason;
 
 /// A request that policy allowed, with the permit that says so. Only this module makes one, so a permit cannot be paired with
 /// another request.
+///
+/// ```compile_fail
+/// use curfew::{call::Call, clock::Clock, layers::enforce::Permitted};
+/// fn paired(permit: curfew_policies::Permit, call: Call) -> Permitted {
+///     Permitted { permit, call, clock: Clock::system() }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Permitted {
     #[expect(
@@ -179,6 +186,18 @@ pub fn permit_question(
 }
 
 /// One exchange with Meta: everything of it but the token. Private fields: it comes from a permit or not at all.
+///
+/// ```compile_fail
+/// use curfew::layers::enforce::{Exchange, ExchangeTarget};
+/// let forged = Exchange {
+///     method: http::Method::GET,
+///     destination: ExchangeTarget::Graph("/me".to_owned()),
+///     body: curfew::body::Outbound::Empty,
+///     content_type: None,
+///     accept: None,
+///     credential: curfew::call::Credential::Gateway,
+/// };
+/// ```
 pub struct Exchange {
     method: Method,
     destination: ExchangeTarget,
@@ -439,8 +458,10 @@ where
                 if let Some(reason) = permit.observed() {
                     record.observed(reason.slug());
                 }
-                if let Some(used) = permit.unverified() {
-                    record.unverified(used.to_string());
+                let uses = permit.unverified_uses();
+                if !uses.is_empty() {
+                    let uses: Vec<_> = uses.iter().map(ToString::to_string).collect();
+                    record.unverified(uses.join(", "));
                 }
                 let clock = self.clock.clone();
                 Either::Left(self.inner.call(Permitted { permit, call, clock }))

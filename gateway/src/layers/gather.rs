@@ -16,6 +16,7 @@ use curfew_policies::{
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use tower::{Layer, Service};
 
 use super::BoxFuture;
@@ -144,7 +145,7 @@ where
         let accept = parts.headers.get(ACCEPT).cloned();
         let (request, destination, payload) = match target {
             Target::Download(claims) => {
-                expect_no_body(&body)?;
+                expect_no_body(body).await?;
                 let subject = Subject::Media {
                     number: Some(claims.number),
                 };
@@ -240,15 +241,26 @@ where
     ) -> Result<(Operation<'static>, Payload), GatewayError> {
         match head.route.body {
             BodyKind::None => {
-                expect_no_body(&body)?;
+                expect_no_body(body).await?;
                 Ok((operation_without_body(head.route, head.node), Payload::Empty))
             }
             BodyKind::JsonOrNone if body.is_end_stream() => {
                 Ok((operation_without_body(head.route, head.node), Payload::Empty))
             }
+            // Over HTTP/2 a DELETE's end may come in a frame of its own: only then it is known to have no body.
+            BodyKind::JsonOrNone if !headers.contains_key(CONTENT_TYPE) => {
+                expect_no_body(body).await.map_err(|error| match error {
+                    GatewayError::UnexpectedBody => wrong_content_type(headers, "application/json"),
+                    error => error,
+                })?;
+                Ok((operation_without_body(head.route, head.node), Payload::Empty))
+            }
             BodyKind::Json | BodyKind::JsonOrNone => {
                 expect_content_type(headers, "application/json")?;
                 let body = self.collect_json(headers, body).await?;
+                if body.is_empty() && head.route.body == BodyKind::JsonOrNone {
+                    return Ok((operation_without_body(head.route, head.node), Payload::Empty));
+                }
                 let operation = operation_of_json(head, &body)?;
                 Ok((operation, Payload::Json(body)))
             }
@@ -508,12 +520,14 @@ fn checked_top_level(body: &[u8]) -> Result<json::TopLevel<'_>, GatewayError> {
     }
 }
 
-fn expect_no_body(body: &Inbound) -> Result<(), GatewayError> {
-    if body.is_end_stream() {
-        Ok(())
-    } else {
-        Err(GatewayError::UnexpectedBody)
+async fn expect_no_body(mut body: Inbound) -> Result<(), GatewayError> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| read_failure(&error))?;
+        if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+            return Err(GatewayError::UnexpectedBody);
+        }
     }
+    Ok(())
 }
 
 /// The boundary of an upload's form, from its one `Content-Type`.

@@ -1,8 +1,8 @@
 //! Bridges a tower service to hyper: what every request and answer needs, whatever the service is.
 //!
 //! Requests are counted until their answers end. An HTTP/1 answer that is the last on its connection says so. An
-//! HTTP/2 request without a body is given on only when its stream has ended: a GET may come with its end in a
-//! frame of its own, and that frame may as well be a body, which would have to be refused.
+//! HTTP/2 GET is given on only when its stream has ended: its end may come in a frame of its own, and that frame may as
+//! well be a body, which would have to be refused.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -79,7 +79,7 @@ where
 /// Whether this may be an HTTP/2 request without a body whose end has not come yet.
 fn may_end_later(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_2
-        && matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE)
+        && matches!(*request.method(), Method::GET | Method::HEAD)
         && !request.body().is_end_stream()
         && !request.headers().contains_key(header::CONTENT_LENGTH)
 }

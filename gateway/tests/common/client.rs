@@ -186,6 +186,20 @@ impl Reply {
             .to_owned()
     }
 
+    /// Asserts that the details name all of these.
+    #[track_caller]
+    pub fn assert_names(&self, values: &[&str]) {
+        let details = self.details();
+        for value in values {
+            assert!(details.contains(value), "{value} is not in: {details}");
+        }
+    }
+
+    /// `error.error_subcode`.
+    pub fn subcode(&self) -> Option<i64> {
+        self.json()["error"]["error_subcode"].as_i64()
+    }
+
     /// What two answers to the same question have in common: all but dates, usage, the ids of traces and messages, and the
     /// tokens of media URLs.
     pub fn lasting(&self) -> (u16, Vec<(String, String)>, Value) {
@@ -210,20 +224,6 @@ impl Reply {
             }
         }
         (self.status.as_u16(), headers, body)
-    }
-
-    /// Asserts that the details name all of these.
-    #[track_caller]
-    pub fn assert_names(&self, values: &[&str]) {
-        let details = self.details();
-        for value in values {
-            assert!(details.contains(value), "{value} is not in: {details}");
-        }
-    }
-
-    /// `error.error_subcode`.
-    pub fn subcode(&self) -> Option<i64> {
-        self.json()["error"]["error_subcode"].as_i64()
     }
 
     /// The id that an upload answered.

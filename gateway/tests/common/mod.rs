@@ -14,6 +14,7 @@
 
 pub mod client;
 pub mod form;
+pub mod log;
 pub mod outside;
 #[cfg(unix)]
 pub mod process;

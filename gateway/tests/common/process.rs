@@ -1,15 +1,15 @@
 //! The real program, in a process of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 
-use super::soon;
+use super::{outside, soon};
 
 /// A running `curfew`. Dropped, it is killed.
 pub struct Program {
@@ -82,6 +82,26 @@ impl Drop for Program {
     }
 }
 
+/// Whether this machine has the tools that a test needs and Cargo does not bring.
+pub fn has_tools(tools: &[&str]) -> bool {
+    let is_there = |tool: &&str| {
+        let variable = format!("CURFEW_TEST_{}", tool.to_ascii_uppercase());
+        outside::program(&variable, tool, "the system's package of that name").is_some()
+    };
+    tools.iter().all(is_there)
+}
+
+/// Runs a script with `sh`, as if it were pasted.
+pub fn paste(folder: &Path, script: &str) -> Run {
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("a shell");
+    Run::of(&output)
+}
+
 /// What a run of the program came to.
 #[derive(Debug)]
 pub struct Run {
@@ -90,14 +110,34 @@ pub struct Run {
     pub err: String,
 }
 
+impl Run {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            code: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+}
+
 /// Runs the program to its end.
 pub fn run(folder: &Path, args: &[&str]) -> Run {
-    let output = command(folder, args).output().expect("the program starts");
-    Run {
-        code: output.status.code(),
-        out: String::from_utf8(output.stdout).expect("text"),
-        err: String::from_utf8(output.stderr).expect("text"),
-    }
+    Run::of(&command(folder, args).output().expect("the program starts"))
+}
+
+/// Runs it with this standard input.
+pub fn run_with_input(folder: &Path, args: &[&str], input: &[u8]) -> Run {
+    let mut child = command(folder, args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input).expect("it reads");
+    drop(stdin);
+    Run::of(&child.wait_with_output().expect("an end"))
 }
 
 fn command(folder: &Path, args: &[&str]) -> Command {

@@ -1,5 +1,13 @@
 //! Promise: every refusal says what it is: status, Meta's code, the gateway's reason, and details to act on.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -1,6 +1,6 @@
 //! The command line, shared by the `curfew-emulator` binary and the gateway's `emulator` subcommand.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,26 +76,31 @@ impl Args {
 /// The policies cannot be read, the address cannot be bound, standard output is gone.
 pub async fn run(args: Args) -> Result<(), Error> {
     let emulator = Emulator::start(args.options()?).await?;
+    // Heard from before the address is told: whoever knows it may ask for the end at once.
+    let told_to_end = told_to_end()?;
     writeln!(std::io::stdout(), "{}", emulator.base_url())?;
-    told_to_end().await?;
+    told_to_end.await?;
     emulator.shutdown().await;
     Ok(())
 }
 
 #[cfg(unix)]
-async fn told_to_end() -> Result<(), Error> {
+fn told_to_end() -> io::Result<impl Future<Output = io::Result<()>>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
 }
 
 #[cfg(not(unix))]
-async fn told_to_end() -> Result<(), Error> {
-    Ok(tokio::signal::ctrl_c().await?)
+fn told_to_end() -> io::Result<impl Future<Output = io::Result<()>>> {
+    Ok(tokio::signal::ctrl_c())
 }
 
 #[cfg(test)]

@@ -19,6 +19,11 @@ pub struct Boundary {
 }
 
 impl Boundary {
+    /// The line that begins a part, without its line break.
+    pub(crate) fn line(&self) -> &[u8] {
+        self.delimiter.get(2..).unwrap_or_default()
+    }
+
     /// Takes a boundary as it stands between the quotation marks.
     ///
     /// # Errors
