@@ -1,0 +1,161 @@
+//! Forms: the strict reader and the writer against multer.
+//!
+//! The first line of an input is a `Content-Type`, the rest a body.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use curfew::graph::multipart::{
+    Boundary, FileTerms, FinalFields, OpenForm, UploadFields, UploadForm, UploadOutcome, WholeForm,
+    WholePart, WireBoundary, boundary_of, parse_whole,
+};
+use futures_util::stream;
+use http::HeaderValue;
+use http_body_util::{BodyExt as _, Full};
+
+pub fn check(data: &[u8]) -> bool {
+    let Some(line_end) = data.iter().position(|byte| *byte == b'\n') else {
+        return false;
+    };
+    let (content_type, body) = (&data[..line_end], &data[line_end + 1..]);
+    let Ok(content_type) = HeaderValue::from_bytes(content_type) else {
+        return false;
+    };
+    let Ok(boundary) = boundary_of(&content_type) else {
+        return false;
+    };
+    let text = content_type.to_str().expect("what is taken is ASCII");
+    let theirs = multer::parse_boundary(text).expect("multer finds a boundary");
+    assert_eq!(Boundary::new(&theirs), Ok(boundary.clone()));
+
+    let whole = parse_whole(&boundary, body, &[]);
+    assert_eq!(whole, parse_whole(&boundary, body, &vec![1; body.len()]));
+    let Ok(parts) = whole else { return false };
+    let seen = second_opinion(&theirs, body);
+    assert_eq!(parts.len(), seen.len());
+    for (part, seen) in parts.iter().zip(&seen) {
+        agrees(part, seen, body);
+    }
+    written_anew(&boundary, body, &parts);
+    true
+}
+
+/// One part as multer sees it.
+#[derive(Debug)]
+struct Seen {
+    name: Option<String>,
+    file_name: Option<String>,
+    content_type: Option<String>,
+    content: Vec<u8>,
+}
+
+fn run<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
+
+fn second_opinion(boundary: &str, body: &[u8]) -> Vec<Seen> {
+    let body = Ok::<_, Infallible>(Bytes::copy_from_slice(body));
+    let mut form = multer::Multipart::new(stream::iter([body]), boundary);
+    run(async {
+        let mut parts = Vec::new();
+        while let Some(field) = form.next_field().await.expect("multer reads it") {
+            parts.push(Seen {
+                name: field.name().map(str::to_owned),
+                file_name: field.file_name().map(str::to_owned),
+                content_type: field.content_type().map(|mime| mime.essence_str().to_owned()),
+                content: field.bytes().await.expect("multer reads it").to_vec(),
+            });
+        }
+        parts
+    })
+}
+
+fn agrees(part: &WholePart, seen: &Seen, body: &[u8]) {
+    let head = &part.head;
+    assert_eq!(Some(&head.name), seen.name.as_ref());
+    assert_eq!(part.content, seen.content);
+    // Whether there is one decides; what it says decides nothing. multer does not know `filename*`.
+    let extended = body
+        .windows(9)
+        .any(|window| window.eq_ignore_ascii_case(b"filename*"));
+    assert!(head.file_name.is_some() == seen.file_name.is_some() || (extended && head.file_name.is_some()));
+    let ours = head.content_type.as_ref().map(|media_type| media_type.essence());
+    assert_eq!(ours, seen.content_type.as_deref());
+}
+
+/// If the form is an upload, what goes to Meta is that upload and nothing else.
+fn written_anew(boundary: &Boundary, body: &[u8], parts: &[WholePart]) {
+    let form = UploadForm::new(boundary, Full::new(Bytes::copy_from_slice(body)));
+    let Ok(open) = run(form.read_head()) else { return };
+    let wire = WireBoundary::random().expect("the system has randomness");
+    let content_type = wire.content_type();
+    let Some(written) = run(write(open, wire)) else {
+        return;
+    };
+    let boundary = multer::parse_boundary(content_type.to_str().expect("ASCII")).expect("multer finds it");
+    let seen = second_opinion(&boundary, &written);
+
+    let content = |name: &str| {
+        let part = parts.iter().find(|part| part.head.name == name);
+        part.map(|part| part.content.clone())
+    };
+    let mut expected = vec![("file".to_owned(), content("file").expect("it is an upload"))];
+    for name in [
+        "messaging_product",
+        "type",
+        "ttl_minutes",
+        "use_case",
+        "description",
+    ] {
+        expected.extend(content(name).map(|content| (name.to_owned(), content)));
+    }
+    assert_eq!(expected.len(), parts.len());
+    let seen: Vec<_> = seen
+        .into_iter()
+        .map(|part| (part.name.unwrap_or_default(), part.content))
+        .collect();
+    assert_eq!(seen, expected);
+}
+
+/// Writes the upload with every field as it came; `None` if that was refused, or its TTL is no number.
+async fn write(open: OpenForm<Full<Bytes>>, wire: WireBoundary) -> Option<Vec<u8>> {
+    let terms = FileTerms {
+        max_file_bytes: u64::MAX,
+        content_type: open.file().content_type.clone(),
+    };
+    let (mut body, verdict) = open.into_body(wire, terms, as_it_came);
+    let mut written = Vec::new();
+    while let Some(frame) = body.frame().await {
+        written.extend_from_slice(&frame.ok()?.into_data().expect("no trailers"));
+    }
+    let outcome = verdict.ended().await.expect("it has ended");
+    assert!(matches!(outcome, UploadOutcome::Written(_)));
+    Some(written)
+}
+
+fn as_it_came(form: WholeForm<'_>) -> Result<FinalFields, ()> {
+    let UploadFields {
+        messaging_product,
+        media_type,
+        ttl_minutes,
+        use_case,
+        description,
+    } = form.fields.clone();
+    let ttl_minutes = match ttl_minutes {
+        None => None,
+        Some(text) => {
+            let minutes: u32 = text.parse().map_err(|_| ())?;
+            (minutes.to_string() == text).then_some(Some(minutes)).ok_or(())?
+        }
+    };
+    Ok(FinalFields {
+        messaging_product,
+        media_type,
+        ttl_minutes,
+        use_case,
+        description,
+    })
+}
