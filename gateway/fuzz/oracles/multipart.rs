@@ -25,7 +25,9 @@ pub fn check(data: &[u8]) -> bool {
         return false;
     };
     let text = content_type.to_str().expect("what is taken is ASCII");
-    let theirs = multer::parse_boundary(text).expect("multer finds a boundary");
+    // Blanks before a `;`, which RFC 9110, section 5.6.6, allows, are too much for multer. No boundary holds a `;`.
+    let tidy: Vec<_> = text.split(';').map(str::trim).collect();
+    let theirs = multer::parse_boundary(tidy.join("; ")).expect("multer finds a boundary");
     assert_eq!(Boundary::new(&theirs), Ok(boundary.clone()));
 
     let whole = parse_whole(&boundary, body, &[]);
@@ -34,7 +36,7 @@ pub fn check(data: &[u8]) -> bool {
     let seen = second_opinion(&theirs, body);
     assert_eq!(parts.len(), seen.len());
     for (part, seen) in parts.iter().zip(&seen) {
-        agrees(part, seen, body);
+        agrees(part, seen);
     }
     written_anew(&boundary, body, &parts);
     true
@@ -73,15 +75,12 @@ fn second_opinion(boundary: &str, body: &[u8]) -> Vec<Seen> {
     })
 }
 
-fn agrees(part: &WholePart, seen: &Seen, body: &[u8]) {
+fn agrees(part: &WholePart, seen: &Seen) {
     let head = &part.head;
     assert_eq!(Some(&head.name), seen.name.as_ref());
     assert_eq!(part.content, seen.content);
-    // Whether there is one decides; what it says decides nothing. multer does not know `filename*`.
-    let extended = body
-        .windows(9)
-        .any(|window| window.eq_ignore_ascii_case(b"filename*"));
-    assert!(head.file_name.is_some() == seen.file_name.is_some() || (extended && head.file_name.is_some()));
+    // That there is one decides, what it says does not. multer passes over those that are not ASCII, or are `filename*`.
+    assert!(head.file_name.is_some() || seen.file_name.is_none());
     let ours = head.content_type.as_ref().map(|media_type| media_type.essence());
     assert_eq!(ours, seen.content_type.as_deref());
 }
