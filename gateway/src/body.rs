@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use crate::graph::multipart::{FinalFields, UploadBody, WholeForm};
 use crate::layers::enforce::Refused;
 use crate::server::IdleTimeoutBody;
+use crate::upstream::AnswerBody;
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -82,7 +83,7 @@ pub enum ResponseBody {
     /// In one piece.
     Whole(Full<Bytes>),
     /// As it comes from Meta.
-    Streamed(Incoming),
+    Streamed(AnswerBody),
 }
 
 impl ResponseBody {
@@ -95,12 +96,12 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Streamed(body) => Pin::new(body).poll_frame(cx),

@@ -17,12 +17,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
+use tokio::time::Sleep;
 use tower::Service;
 
 use crate::body::{BoxError, Outbound};
 
 /// What Meta answers, its body still coming.
-pub type MetaAnswer = http::Response<Incoming>;
+pub type MetaAnswer = http::Response<AnswerBody>;
 
 /// How long a TCP connection to Meta may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,7 +93,7 @@ impl Upstream {
             let (body_now, progress) = Watched::new(body);
             let answer = self.client.request(Request::from_parts(parts.clone(), body_now));
             let error = match in_time(answer, &progress).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => return Ok(answer.map(AnswerBody::new)),
                 Ok(Err(error)) => error,
                 Err(stalled) => return Err(ExchangeError::Broken(stalled.into())),
             };
@@ -149,6 +150,55 @@ impl Body for Watched {
             this.progress.fetch_add(1, Ordering::Relaxed);
         }
         frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer. It breaks off when it makes no progress for too long: nobody waits for a stalled Meta for ever.
+#[derive(Debug)]
+pub struct AnswerBody<B = Incoming> {
+    body: B,
+    /// Runs while the next frame is waited for. Most answers come in one piece with their head and need none.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> AnswerBody<B> {
+    const fn new(body: B) -> Self {
+        Self { body, alarm: None }
+    }
+}
+
+impl<B> Body for AnswerBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            this.alarm = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let alarm = this
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(ANSWER_TIMEOUT)));
+        alarm
+            .as_mut()
+            .poll(cx)
+            .map(|()| Some(Err(BoxError::from(Stalled))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -255,4 +305,52 @@ where
         }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A body of what is sent to it.
+    fn body() -> (
+        mpsc::UnboundedSender<Bytes>,
+        AnswerBody<impl Body<Data = Bytes, Error = Infallible> + Unpin>,
+    ) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let frames =
+            futures_util::stream::unfold(receiver, |mut receiver: mpsc::UnboundedReceiver<Bytes>| async {
+                let data = receiver.recv().await?;
+                Some((Ok(Frame::data(data)), receiver))
+            });
+        (sender, AnswerBody::new(StreamBody::new(Box::pin(frames))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_answer_is_not_waited_for_for_ever() {
+        let (sender, body) = body();
+        sender.send(Bytes::from_static(b"{")).unwrap();
+        let start = Instant::now();
+        let collected = collect(body, 100).await;
+        assert!(matches!(collected, Err(CollectError::Broken(_))));
+        assert_eq!(start.elapsed(), ANSWER_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_comes_whole() {
+        let (sender, body) = body();
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                tokio::time::advance(ANSWER_TIMEOUT / 2).await;
+                sender.send(Bytes::from_static(b"ab")).unwrap();
+            }
+        });
+        assert_eq!(collect(body, 100).await.unwrap(), "ababababab");
+    }
 }

@@ -10,7 +10,7 @@
 mod common;
 
 use common::form::Form;
-use common::raw::Raw;
+use common::raw::{Raw, upload_head};
 use common::{Client, DEFAULT, IN_COUNTRY, NO_STORAGE, Reply, Setup, TOKEN, World, soon};
 use curfew_emulator::{Effect, Fault, Operation, Storage};
 use futures_util::future::join_all;
@@ -271,4 +271,36 @@ async fn a_deregistration_whose_caller_hangs_up_is_not_forgotten() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_upload_that_outlasts_a_reading_is_judged_by_what_is_known_at_its_end() {
+    let world = World::pass_through().await;
+    let body = Form::new()
+        .field("messaging_product", "whatsapp")
+        .file("application/pdf", &[0x25; 300_000])
+        .bytes();
+    let (begin, end) = body.split_at(200_000);
+    let mut caller = Raw::connect(world.gateway.addr).await;
+    caller
+        .send(upload_head("/v23.0/1001/media", body.len(), ""))
+        .await;
+    caller.send(begin).await;
+    soon(
+        world
+            .emulator
+            .until(|emulator| emulator.received().iter().any(|r| r.path.ends_with("/media"))),
+    )
+    .await;
+    world.emulator.set_storage(NO_STORAGE, Storage::Default);
+    world.pass_minutes(16);
+    caller.send(end).await;
+    let reply = caller.answer().await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.code()),
+        (503, Some(131_005)),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(world.emulator.media_bytes_kept(), 0);
 }

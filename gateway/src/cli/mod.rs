@@ -14,7 +14,7 @@ use curfew_policies::Minute;
 
 /// A compliance gateway for Meta's WhatsApp Cloud API.
 ///
-/// Services change their base URL from https://graph.facebook.com to the gateway's, and from then on cannot break their number's
+/// Services change their base URL from `https://graph.facebook.com` to the gateway's, and from then on cannot break their number's
 /// storage policy.
 #[derive(Debug, Parser)]
 #[command(version, about, long_about)]

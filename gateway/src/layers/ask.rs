@@ -2,6 +2,9 @@
 //!
 //! A question needs a permit like any other request; only the gateway itself can get one for it.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use curfew_policies::{MediaId, PhoneNumberId, Question};
 use http::StatusCode;
 use tower::{Service, ServiceExt as _};
@@ -16,6 +19,8 @@ use crate::upstream::{ExchangeError, MetaAnswer, collect};
 
 /// The largest answer that a question can have, in bytes.
 const ANSWER_BYTES: usize = 256 * 1024;
+/// How long a question may take, answer and all. Requests wait for it, each other's too.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks over the same connection to Meta that requests use.
 #[derive(Clone, Debug)]
@@ -46,10 +51,9 @@ where
         let Ok(exchange) = permit_question(context, Question::Settings, number) else {
             return Asked::Unread;
         };
-        let Ok(answer) = self.meta.clone().oneshot(exchange).await else {
+        let Some((status, body)) = self.ask(exchange).await else {
             return Asked::Unread;
         };
-        let status = answer.status();
         if status != StatusCode::OK {
             tracing::warn!(
                 number = number.get(),
@@ -64,10 +68,18 @@ where
                 Asked::Unread
             };
         }
-        match collect(answer.into_body(), ANSWER_BYTES).await {
-            Ok(body) => Asked::Read(read_observed(&body)),
-            Err(_) => Asked::Unread,
-        }
+        Asked::Read(read_observed(&body))
+    }
+
+    /// Meta's answer, whole, if it comes in time.
+    async fn ask(&self, exchange: Exchange) -> Option<(StatusCode, Bytes)> {
+        let answered = async {
+            let answer = self.meta.clone().oneshot(exchange).await.ok()?;
+            let status = answer.status();
+            let body = collect(answer.into_body(), ANSWER_BYTES).await.ok()?;
+            Some((status, body))
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, answered).await.ok()?
     }
 
     /// Whether `media` is `number`'s (`GET /{media_id}?phone_number_id=…`: Meta acts only when it is).
@@ -83,11 +95,7 @@ where
     ) -> Result<Owned, GatewayError> {
         let unanswered = GatewayError::Unanswered("a media id");
         let exchange = permit_question(context, Question::Media(media), number)?;
-        let Ok(answer) = self.meta.clone().oneshot(exchange).await else {
-            return Err(unanswered);
-        };
-        let status = answer.status();
-        let Ok(body) = collect(answer.into_body(), ANSWER_BYTES).await else {
+        let Some((status, body)) = self.ask(exchange).await else {
             return Err(unanswered);
         };
         if let Some(metadata) = answer::media_metadata(&body).filter(|metadata| metadata.id == media) {

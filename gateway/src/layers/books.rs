@@ -10,8 +10,8 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use curfew_policies::{
-    Enforcement, MOST_REGISTRATION_CALLS, Minute, Origin, PhoneNumberId, Pin, Reason, StorageMode, Subject,
-    Timestamp, TtlMinutes,
+    Enforcement, MOST_REGISTRATION_CALLS, Minute, NumberPolicy, Origin, PhoneNumberId, Pin, Reason,
+    StorageMode, Subject, Timestamp, TtlMinutes,
 };
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -157,16 +157,30 @@ where
 
         // Counted from before the first byte leaves: the earliest moment at which Meta can begin to count.
         let started = self.books.clock.now();
-        let (exchange, form_end) = permitted.into_exchange()?;
-        // Whatever comes of it, even if the caller hangs up meanwhile: it may have changed something.
+        let (exchange, form_end) =
+            permitted.into_exchange(self.books.clock.clone(), self.books.readings.clone())?;
+        // Whatever comes of it, even if the caller hangs up meanwhile: it may have changed something. Before as well: while
+        // it is under way, nobody goes by what was read before.
         let forgets = match purpose {
-            Purpose::ChangeStorage { number, .. } => Some(ForgetReading {
-                readings: self.books.readings.clone(),
-                number,
-            }),
+            Purpose::ChangeStorage { number, .. } => {
+                self.books.readings.forget(number);
+                Some(ForgetReading {
+                    readings: self.books.readings.clone(),
+                    number,
+                })
+            }
             _ => None,
         };
-        let answer = self.inner.call(exchange).await;
+        let answer = match upload_policy(&context, purpose) {
+            None => self.inner.call(exchange).await,
+            Some(policy) => {
+                let ask = || self.asker.settings(&context, policy.phone_number_id);
+                tokio::select! {
+                    answer = self.inner.call(exchange) => answer,
+                    never = self.books.readings.keep_good(policy, ask) => match never {},
+                }
+            }
+        };
         drop(forgets);
         let ttl_minutes = match form_end.map(super::enforce::FormEnd::outcome) {
             Some(Form::Stopped(error)) => return Err(error),
@@ -326,6 +340,15 @@ where
         }
         Ok(passed(parts, body))
     }
+}
+
+/// The policy of an upload's number, if its reading must stay good until the upload's end.
+fn upload_policy(context: &Context, purpose: Purpose) -> Option<&NumberPolicy> {
+    let Purpose::Upload { number } = purpose else {
+        return None;
+    };
+    let policy = context.principal.policies.numbers.get(&number)?;
+    policy.storage.is_restricted().then_some(policy)
 }
 
 /// Forgets a number's reading when it is dropped.

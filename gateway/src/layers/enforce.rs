@@ -26,6 +26,8 @@ use crate::graph::multipart::{
     WireBoundary,
 };
 
+use crate::stores::SettingsReadings;
+
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
 const QUESTION_VERSION: &str = "v23.0";
 
@@ -36,9 +38,9 @@ pub type Refused = Reason;
 /// another request.
 ///
 /// ```compile_fail
-/// use curfew::{call::Call, clock::Clock, layers::enforce::Permitted};
+/// use curfew::{call::Call, layers::enforce::Permitted};
 /// fn paired(permit: curfew_policies::Permit, call: Call) -> Permitted {
-///     Permitted { permit, call, clock: Clock::system() }
+///     Permitted { permit, call }
 /// }
 /// ```
 #[derive(Debug)]
@@ -49,7 +51,6 @@ pub struct Permitted {
     )]
     permit: Permit,
     call: Call,
-    clock: Clock,
 }
 
 impl Permitted {
@@ -78,19 +79,21 @@ impl Permitted {
 
     /// The exchange with the Graph API that was permitted, and for uploads a handle on how the form ends.
     ///
+    /// An upload's form is judged again when it has ended, at the time that `clock` shows then and by what `readings` know
+    /// then: it may have taken long, and what held at its beginning may hold no more.
+    ///
     /// # Errors
     ///
     /// When no random boundary can be drawn.
-    pub fn into_exchange(self) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
-        let Self {
-            permit: _,
-            call,
-            clock,
-        } = self;
+    pub fn into_exchange(
+        self,
+        clock: Clock,
+        readings: SettingsReadings,
+    ) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
+        let Self { permit: _, call } = self;
         let Call {
             context,
             request,
-            settings,
             destination,
             payload,
             accept,
@@ -110,8 +113,8 @@ impl Permitted {
                 let judging = Judging {
                     context: context.clone(),
                     request,
-                    settings,
                     clock,
+                    readings,
                 };
                 let (body, content_type, end) = open_upload(*form, judging)?;
                 (body, Some(content_type), Some(end))
@@ -303,8 +306,8 @@ impl FormEnd {
 struct Judging {
     context: Context,
     request: Request<'static>,
-    settings: SettingsFact,
     clock: Clock,
+    readings: SettingsReadings,
 }
 
 impl Judging {
@@ -329,10 +332,14 @@ impl Judging {
             }),
             ..self.request
         };
+        let settings = match request.subject {
+            Subject::Number(number) => self.readings.last(number),
+            Subject::Media { .. } | Subject::Account(_) | Subject::Other => SettingsFact::NotNeeded,
+        };
         let facts = Facts {
             now: self.clock.now(),
             media: &[],
-            settings: self.settings,
+            settings,
             recent_registrations: 0,
         };
         let principal = &self.context.principal;
@@ -463,8 +470,7 @@ where
                     let uses: Vec<_> = uses.iter().map(ToString::to_string).collect();
                     record.unverified(uses.join(", "));
                 }
-                let clock = self.clock.clone();
-                Either::Left(self.inner.call(Permitted { permit, call, clock }))
+                Either::Left(self.inner.call(Permitted { permit, call }))
             }
         }
     }

@@ -177,11 +177,12 @@ where
         };
         context.record.operation(request.operation.name());
 
+        // Pins last: asking for settings may take a while, and a medium may be deleted meanwhile.
+        let settings = self.settings_fact(&context, &request).await;
         let media = match &destination {
             Destination::Graph { .. } => self.media_facts(&context, &request).await?,
             Destination::MediaHost { claims, .. } => vec![self.granted(claims)],
         };
-        let settings = self.settings_fact(&context, &request).await;
         let recent_registrations = self.recent_registrations(&request);
         Ok(Call {
             context,

@@ -1,8 +1,10 @@
 //! What each restricted number's settings at Meta were last read as.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use curfew_policies::{Minute, NumberPolicy, ObservedStorage, PhoneNumberId, SettingsFact};
 
@@ -77,12 +79,41 @@ impl SettingsReadings {
     where
         F: Future<Output = Asked>,
     {
+        self.good_for(number, Duration::ZERO, ask).await
+    }
+
+    /// What `number`'s settings were last read as, while that is good; nothing is asked.
+    #[must_use]
+    pub fn last(&self, number: PhoneNumberId) -> SettingsFact {
+        self.fresh(&self.entry(number), Duration::ZERO)
+            .unwrap_or(SettingsFact::Unread)
+    }
+
+    /// Keeps `number`'s reading good for as long as it is polled: for an upload, which may take longer than a reading is good
+    /// and is judged once more at its end, where nothing can wait for Meta.
+    pub async fn keep_good<A, F>(&self, number: &NumberPolicy, ask: A) -> Infallible
+    where
+        A: Fn() -> F,
+        F: Future<Output = Asked>,
+    {
+        let interval = self.shared.minute.times(number.verify_settings_minutes);
+        loop {
+            tokio::time::sleep(interval / 8).await;
+            self.good_for(number, interval / 2, ask()).await;
+        }
+    }
+
+    /// A reading that is good for at least `longer`: the last one, or what `ask` says now.
+    async fn good_for<F>(&self, number: &NumberPolicy, longer: Duration, ask: F) -> SettingsFact
+    where
+        F: Future<Output = Asked>,
+    {
         let entry = self.entry(number.phone_number_id);
-        if let Some(fact) = self.fresh(&entry) {
+        if let Some(fact) = self.fresh(&entry, longer) {
             return fact;
         }
         let _one_at_a_time = entry.asking.lock().await;
-        if let Some(fact) = self.fresh(&entry) {
+        if let Some(fact) = self.fresh(&entry, longer) {
             return fact;
         }
         // The reading counts from before the question: what changed while Meta answered is caught by the next one.
@@ -122,9 +153,9 @@ impl SettingsReadings {
         Arc::clone(entries.entry(number).or_default())
     }
 
-    fn fresh(&self, entry: &Entry) -> Option<SettingsFact> {
+    fn fresh(&self, entry: &Entry, longer: Duration) -> Option<SettingsFact> {
         let last = entry.known().last;
-        last.filter(|reading| self.shared.clock.monotonic() < reading.good_until)
+        last.filter(|reading| self.shared.clock.monotonic().after(longer) < reading.good_until)
             .map(|reading| fact(reading.observed))
     }
 }
@@ -142,7 +173,6 @@ fn fact(observed: Option<ObservedStorage>) -> SettingsFact {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::time::Duration;
 
     use curfew_policies::{StorageMode, Timestamp};
     use futures_util::FutureExt as _;

@@ -78,9 +78,9 @@ impl Call {
     /// A message of `/messages`, without recipient.
     fn send(message: Value) -> Self {
         let mut body = json!({ "messaging_product": "whatsapp", "to": "+15550100001" });
-        body.as_object_mut()
-            .unwrap()
-            .extend(message.as_object().unwrap().clone());
+        if let (Value::Object(body), Value::Object(message)) = (&mut body, message) {
+            body.extend(message);
+        }
         Self::post("/v23.0/1001/messages", &body)
     }
 
