@@ -304,10 +304,13 @@ async fn loose_json_is_no_way_round() {
     ] {
         attacks.push(body("template", &format!(r#""template":{template}"#)));
     }
-    attacks.push(body(
-        "interactive",
-        r#""interactive":{"type":"button","header":{"type":"image","image":"999"},"action":{}}"#,
-    ));
+    attacks.push(Attack {
+        works: true,
+        ..body(
+            "interactive",
+            r#""interactive":{"type":"button","header":{"type":"image","image":"999"},"action":{}}"#,
+        )
+    });
     attacks.push(
         Attack::json(
             "/v23.0/1001/marketing_messages",
