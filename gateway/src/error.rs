@@ -55,7 +55,7 @@ pub enum GatewayError {
     /// A send's body that does not make sense.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// A body's top level names a control parameter of Graph.
+    /// A body names a control parameter of Graph at its top level, or a member of storage where no call has one.
     #[error("the body's member {0:?} would change what the call is; send one call, plainly")]
     ControlMember(String),
     /// An upload's form that can be read in more than one way, or in none.

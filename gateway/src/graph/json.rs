@@ -13,6 +13,7 @@ use std::fmt;
 use thiserror::Error;
 
 mod keys;
+mod name;
 mod path;
 mod walk;
 
@@ -21,6 +22,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use name::names_parameter;
+pub(crate) use name::{is_plain, part_names};
 pub(crate) use path::Path;
 pub(crate) use walk::{Key, Reader, Shallow, walk};
 
@@ -159,6 +162,9 @@ impl JsonError {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TopLevel<'a> {
     keys: Vec<Cow<'a, str>>,
+    watched: &'static [&'static str],
+    /// Those of `watched` that came, each once.
+    seen: Vec<&'static str>,
 }
 
 impl TopLevel<'_> {
@@ -178,17 +184,13 @@ impl TopLevel<'_> {
     pub fn control_parameter(&self) -> Option<&str> {
         self.find(&GRAPH_CONTROL_KEYS)
     }
-}
 
-/// Whether `key` names one of the parameters `names`, which are lower case: in any letter case, and also with PHP's
-/// brackets after it (`batch[0]`, `method[]`) or blanks round it, since it is not documented how Graph reads these.
-#[must_use]
-pub fn names_parameter(key: &str, names: &[&str]) -> bool {
-    let name = match key.split_once('[') {
-        Some((name, _)) => name.trim(),
-        None => key.trim(),
-    };
-    names.iter().any(|candidate| name.eq_ignore_ascii_case(candidate))
+    /// The first of `names` that a key, or a part of one, names at any depth, also in a string that holds JSON. Only names
+    /// that were given to [`check_names`] are found.
+    #[must_use]
+    pub fn find_anywhere(&self, names: &[&str]) -> Option<&'static str> {
+        self.seen.iter().copied().find(|seen| names.contains(seen))
+    }
 }
 
 /// Checks a whole body and lists its top-level keys, for calls of which policy reads no more than that.
@@ -198,6 +200,19 @@ pub fn names_parameter(key: &str, names: &[&str]) -> bool {
 /// Whatever [`JsonError`] names.
 pub fn check_object(body: &[u8]) -> Result<TopLevel<'_>, JsonError> {
     walk(body, TopLevel::default())
+}
+
+/// Checks a whole body, lists its top-level keys, and looks at every depth for keys that name one of `watched`.
+///
+/// # Errors
+///
+/// Whatever [`JsonError`] names.
+pub fn check_names<'a>(body: &'a [u8], watched: &'static [&'static str]) -> Result<TopLevel<'a>, JsonError> {
+    let reader = TopLevel {
+        watched,
+        ..TopLevel::default()
+    };
+    walk(body, reader)
 }
 
 /// Whether a value is the document itself.
@@ -224,6 +239,11 @@ impl<'a> Reader<'a> for TopLevel<'a> {
     ) -> Result<IsRoot, JsonError> {
         if root {
             self.keys.push(key.kept());
+        }
+        for name in self.watched {
+            if part_names(key, &[name]) && !self.seen.contains(name) {
+                self.seen.push(name);
+            }
         }
         Ok(IsRoot(false))
     }

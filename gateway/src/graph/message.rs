@@ -4,8 +4,8 @@
 //! list of them can follow: an object under a media key is found wherever it is, and the list only says whether Meta
 //! documents it there. Meta itself judges what is no matter of policy, such as required members.
 //!
-//! It is not documented whether Graph takes keys in other letter case, or PHP's brackets (`image[id]`), so either is
-//! treated as if it did.
+//! It is not documented whether Graph takes keys in other letter case, with PHP's brackets (`image[id]`), dots or blanks,
+//! nor whether it reads loose JSON in a string (`"{'id': 1}"`), so each is treated as if it did.
 
 use std::borrow::Cow;
 
@@ -77,6 +77,9 @@ pub enum MessageError {
          \"whatsapp\", \"status\": \"read\", \"message_id\": …}}, with or without {{\"typing_indicator\": {{\"type\": …}}}}"
     )]
     NotAReadReceipt(String),
+    /// A read receipt where only sends are documented.
+    #[error("a read receipt is no marketing message; send it to /{{phone_number_id}}/messages")]
+    ReceiptMisplaced,
     /// More than [`MOST_REFERENCES`].
     #[error("the body names more than {MOST_REFERENCES} media and links")]
     TooManyReferences,
@@ -84,11 +87,12 @@ pub enum MessageError {
 
 impl MessageError {
     /// Every slug beside [`JsonError::SLUGS`].
-    pub const SLUGS: [&'static str; 5] = [
+    pub const SLUGS: [&'static str; 6] = [
         "control_parameter",
         "message_letter_case",
         "message_not_a_string",
         "message_not_a_read_receipt",
+        "message_receipt_misplaced",
         "message_too_many_references",
     ];
 
@@ -101,6 +105,7 @@ impl MessageError {
             Self::LetterCase { .. } => "message_letter_case",
             Self::NotAString { .. } => "message_not_a_string",
             Self::NotAReadReceipt(_) => "message_not_a_read_receipt",
+            Self::ReceiptMisplaced => "message_receipt_misplaced",
             Self::TooManyReferences => "message_too_many_references",
         }
     }

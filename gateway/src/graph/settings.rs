@@ -25,6 +25,14 @@ const STORAGE: &str = "storage_configuration";
 /// The documented members of a registration beside the two that speak of storage (Cloud API, "Registration").
 const OTHER_REGISTRATION: [&str; 5] = ["messaging_product", "pin", "tier", "cert", "backup"];
 
+/// The members that say where or how long content is kept, wherever a body has them.
+pub(crate) const STORAGE_NAMES: [&str; 4] = [
+    STORAGE,
+    "data_localization_region",
+    "meta_store_retention_minutes",
+    "retention_minutes",
+];
+
 /// Stands among the unknown members for a `storage_configuration` whose members cannot be read.
 const NO_OBJECT: &str = "a value that is no object";
 
@@ -129,7 +137,19 @@ enum SettingsPlace {
     Storage,
     /// A member of the storage object.
     Parameter,
+    /// Inside the storage feature, where a value of another shape than documented is an unknown member as a whole.
+    BelowStorage,
     Elsewhere,
+}
+
+impl SettingsPlace {
+    /// The place of what is inside a value here that is not an object, or that is one of which policy reads no member.
+    const fn inside(self) -> Self {
+        match self {
+            Self::Root | Self::Elsewhere => Self::Elsewhere,
+            Self::Storage | Self::Parameter | Self::BelowStorage => Self::BelowStorage,
+        }
+    }
 }
 
 impl<'a> Reader<'a> for SettingsReader<'a> {
@@ -141,12 +161,12 @@ impl<'a> Reader<'a> for SettingsReader<'a> {
         SettingsPlace::Root
     }
 
-    fn held(&self, _at: SettingsPlace) -> SettingsPlace {
-        SettingsPlace::Elsewhere
+    fn held(&self, at: SettingsPlace) -> SettingsPlace {
+        at.inside()
     }
 
-    fn element(&self, _at: SettingsPlace) -> SettingsPlace {
-        SettingsPlace::Elsewhere
+    fn element(&self, at: SettingsPlace) -> SettingsPlace {
+        at.inside()
     }
 
     fn keeps(&self, at: SettingsPlace) -> bool {
@@ -160,12 +180,15 @@ impl<'a> Reader<'a> for SettingsReader<'a> {
         _object: &mut (),
         at: SettingsPlace,
         key: &Key<'a>,
-        _path: &Path<'_>,
+        path: &Path<'_>,
     ) -> Result<SettingsPlace, JsonError> {
+        if at == SettingsPlace::Elsewhere && json::part_names(key, &STORAGE_NAMES) {
+            self.change.unknown_members.push(Cow::Owned(path.rendered()));
+        }
         Ok(match at {
             SettingsPlace::Root if key.eq_ignore_ascii_case(STORAGE) => SettingsPlace::Storage,
             SettingsPlace::Storage => SettingsPlace::Parameter,
-            _ => SettingsPlace::Elsewhere,
+            at => at.inside(),
         })
     }
 
@@ -180,7 +203,7 @@ impl<'a> Reader<'a> for SettingsReader<'a> {
         match at {
             SettingsPlace::Root => self.take_feature(key, &value),
             SettingsPlace::Storage => self.take_storage_member(key, value),
-            SettingsPlace::Parameter | SettingsPlace::Elsewhere => {}
+            SettingsPlace::Parameter | SettingsPlace::BelowStorage | SettingsPlace::Elsewhere => {}
         }
         Ok(())
     }
@@ -251,9 +274,14 @@ impl<'a> Reader<'a> for RegistrationReader<'a> {
         &mut self,
         _object: &mut (),
         at: RegistrationPlace,
-        _key: &Key<'a>,
-        _path: &Path<'_>,
+        key: &Key<'a>,
+        path: &Path<'_>,
     ) -> Result<RegistrationPlace, JsonError> {
+        if at != RegistrationPlace::Root && json::part_names(key, &STORAGE_NAMES) {
+            self.registration
+                .unknown_members
+                .push(Cow::Owned(path.rendered()));
+        }
         Ok(match at {
             RegistrationPlace::Root => RegistrationPlace::Member,
             RegistrationPlace::Member | RegistrationPlace::Elsewhere => RegistrationPlace::Elsewhere,

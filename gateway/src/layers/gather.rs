@@ -28,10 +28,10 @@ use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
 use crate::graph::json;
-use crate::graph::message::{self, Body as MessageBody};
+use crate::graph::message::{self, Body as MessageBody, MessageError};
 use crate::graph::multipart::{Boundary, IntakeError, UploadForm, boundary_of};
 use crate::graph::routes::{BodyKind, Kind, Route};
-use crate::graph::settings::{read_registration, read_settings};
+use crate::graph::settings::{STORAGE_NAMES, read_registration, read_settings};
 use crate::server::{BodyReadError, FrontDoorRefusal};
 use crate::stores::{
     Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings,
@@ -487,38 +487,60 @@ pub(crate) fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'s
     };
     match head.route.kind {
         Kind::Messages => Ok(sends(body)?.map_or(Operation::MarkRead, Operation::SendMessage)),
-        // A read receipt is no marketing message; as a message without a type it is refused where that matters.
         Kind::MarketingMessages => match sends(body)? {
             Some(message) => Ok(Operation::SendMarketing(message)),
-            None => Ok(Operation::MarkRead),
+            None => Err(MessageError::ReceiptMisplaced.into()),
         },
-        Kind::ChangeSettings => Ok(Operation::ChangeSettings(read_settings(body)?.into_owned())),
-        Kind::Register => Ok(Operation::Register(read_registration(body)?.into_owned())),
-        kind => {
-            let top = checked_top_level(body)?;
-            let has = |names: &[&str]| top.find(names).is_some();
-            Ok(match kind {
-                Kind::ChangeNumber if has(&["webhook_configuration"]) => Operation::RedirectWebhooks,
-                Kind::SubscribeApp if has(&["override_callback_uri", "verify_token"]) => {
-                    Operation::RedirectWebhooks
-                }
-                Kind::Call if has(&["recording", "transcription"]) => {
-                    Operation::Unverified(UnverifiedOperation::CallRecording)
-                }
-                _ => operation_without_body(head.route, head.node),
-            })
-        }
+        kind => operation_of_management(head, kind, body),
     }
 }
 
-fn checked_top_level(body: &[u8]) -> Result<json::TopLevel<'_>, GatewayError> {
-    let top = json::check_object(body)?;
-    match top.control_parameter() {
-        Some(key) => Err(GatewayError::ControlMember(
+/// The members that send a number's or an account's webhooks elsewhere, wherever a body has them (Cloud API, "Webhooks
+/// overrides"; Graph API, "Subscriptions").
+const WEBHOOK_NAMES: [&str; 3] = ["webhook_configuration", "override_callback_uri", "callback_url"];
+
+/// The members of a call that make Meta keep what is said.
+const RECORDING_NAMES: [&str; 2] = ["recording", "transcription"];
+
+/// Every name that is looked for at any depth of a body that manages something.
+const WATCHED_NAMES: &[&str] = &[
+    "webhook_configuration",
+    "override_callback_uri",
+    "callback_url",
+    "verify_token",
+    "storage_configuration",
+    "data_localization_region",
+    "meta_store_retention_minutes",
+    "retention_minutes",
+    "recording",
+    "transcription",
+];
+
+fn operation_of_management(head: &Head, kind: Kind, body: &[u8]) -> Result<Operation<'static>, GatewayError> {
+    let names = json::check_names(body, WATCHED_NAMES)?;
+    let is_about_storage = matches!(kind, Kind::ChangeSettings | Kind::Register);
+    // No other call is documented to have a member of storage: one that does would change it unseen.
+    let misplaced = names
+        .control_parameter()
+        .or_else(|| names.find_anywhere(&STORAGE_NAMES));
+    if let Some(key) = misplaced.filter(|_| !is_about_storage) {
+        return Err(GatewayError::ControlMember(
             curfew_policies::shown(key).into_owned(),
-        )),
-        None => Ok(top),
+        ));
     }
+    let redirects = names.find_anywhere(&WEBHOOK_NAMES).is_some()
+        || (kind == Kind::SubscribeApp && names.find_anywhere(&["verify_token"]).is_some());
+    if redirects {
+        return Ok(Operation::RedirectWebhooks);
+    }
+    Ok(match kind {
+        Kind::ChangeSettings => Operation::ChangeSettings(read_settings(body)?.into_owned()),
+        Kind::Register => Operation::Register(read_registration(body)?.into_owned()),
+        Kind::Call if names.find_anywhere(&RECORDING_NAMES).is_some() => {
+            Operation::Unverified(UnverifiedOperation::CallRecording)
+        }
+        _ => operation_without_body(head.route, head.node),
+    })
 }
 
 async fn expect_no_body(mut body: Inbound) -> Result<(), GatewayError> {

@@ -271,6 +271,56 @@ async fn a_body_in_disguise_is_no_way_round() {
     .await;
 }
 
+/// What a looser reader than ours might take for a medium of the number, which this one does not have.
+#[tokio::test]
+async fn loose_json_is_no_way_round() {
+    let body = |kind: &str, rest: &str| {
+        Attack::json(
+            MESSAGES,
+            format!(r#"{{"messaging_product":"whatsapp","to":"+15550100001","type":"{kind}",{rest}}}"#),
+        )
+        .unheard_of()
+    };
+    let mut attacks: Vec<_> = [
+        r#""image":"999""#,
+        r#""image":999"#,
+        r#""image":["999"]"#,
+        r#""image":"{'id':'999'}""#,
+        r#""image":"{\"id\":\"999\",}""#,
+        "\"image\":\"\u{feff}{\\\"id\\\":\\\"999\\\"}\"",
+        r#""image":"id=999""#,
+        r#""image ":{"id":"999"}"#,
+        r#""im\u0000age":{"id":"999"}"#,
+        r#""image.id":"999""#,
+        r#""[image]":{"id":"999"}"#,
+    ]
+    .map(|medium| body("image", medium))
+    .into();
+    for template in [
+        r#"{"name":"x","components":[{"type":"header","parameters":[{"type":"image","image":"999"}]}]}"#,
+        r#"{"name":"x","components":"[{\"type\":\"header\",\"parameters\":[{\"image\":{\"id\":\"999\"}}]}"}"#,
+        r#"{"name":"x","components ":[]}"#,
+        r#""{'name':'x'}""#,
+    ] {
+        attacks.push(body("template", &format!(r#""template":{template}"#)));
+    }
+    attacks.push(Attack {
+        works: true,
+        ..body(
+            "interactive",
+            r#""interactive":{"type":"button","header":{"type":"image","image":"999"},"action":{}}"#,
+        )
+    });
+    attacks.push(
+        Attack::json(
+            "/v23.0/1001/marketing_messages",
+            r#"{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}"#,
+        )
+        .unheard_of(),
+    );
+    try_all(attacks, |_| {}).await;
+}
+
 #[tokio::test]
 async fn another_path_is_no_way_round() {
     let mut attacks: Vec<_> = [

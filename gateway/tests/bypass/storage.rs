@@ -183,6 +183,58 @@ async fn webhooks_are_not_sent_elsewhere_by_another_door() {
     .await;
 }
 
+/// Members that manage storage, webhooks or recordings count at any depth, and however they are spelled.
+#[tokio::test]
+async fn a_member_deep_in_a_body_is_no_way_round() {
+    const ELSEWHERE: &str = r#"{"override_callback_uri":"http://127.0.0.1:1/","verify_token":"x"}"#;
+    let mut attacks = Vec::new();
+    for key in [
+        "webhook configuration",
+        "webhook.configuration",
+        "[webhook_configuration]",
+        "webhook_configuration ",
+        "webhook_configuration.override_callback_uri",
+    ] {
+        attacks.push(Attack::json("/v23.0/1001", format!(r#"{{"{key}":"x"}}"#)));
+    }
+    let held = json!({ "x": json!({ "webhook_configuration": "x" }).to_string() }).to_string();
+    attacks.push(Attack::json("/v23.0/1001", held));
+    attacks.push(Attack::json("/v23.0/1001", format!(r#"{{"x":[{ELSEWHERE}]}}"#)));
+    attacks.push(Attack::json(
+        "/v23.0/5001/subscribed_apps",
+        format!(r#"{{"x":{ELSEWHERE}}}"#),
+    ));
+    attacks.push(Attack::json(
+        SETTINGS,
+        format!(r#"{{"calling":{{"x":{ELSEWHERE}}}}}"#),
+    ));
+    for target in ["/v23.0/1001", "/v23.0/1001/calls", "/v23.0/1001/block_users"] {
+        for body in [
+            format!(r#"{{"storage_configuration":{OFF}}}"#),
+            format!(r#"{{"x":{{"storage_configuration ":{OFF}}}}}"#),
+            r#"{"data_localization_region":"IN"}"#.to_owned(),
+            r#"{"x":["{\"meta_store_retention_minutes\":1}"]}"#.to_owned(),
+        ] {
+            attacks.push(Attack::json(target, body));
+        }
+    }
+    attacks.push(Attack::json(
+        SETTINGS,
+        format!(r#"{{"calling":{{"storage_configuration":{OFF}}}}}"#),
+    ));
+    for member in ["recording", "transcription"] {
+        attacks.push(Attack::json(
+            "/v23.0/1001/calls",
+            format!(r#"{{"messaging_product":"whatsapp","action":"connect","session":{{"{member}":{{"enabled":true}}}}}}"#),
+        ));
+    }
+    try_all(
+        attacks.into_iter().map(Attack::unheard_of).collect(),
+        unregistered,
+    )
+    .await;
+}
+
 /// Reads that would show other nodes through one path, or lead callers to Meta, do not get through.
 #[tokio::test]
 async fn a_read_shows_its_own_node_and_nothing_else() {

@@ -73,6 +73,16 @@ pub(crate) trait Reader<'a>: Sized {
         Ok(())
     }
 
+    /// An element, at `at`, of an array had this value, and everything inside it was read.
+    fn element_value(
+        &mut self,
+        _at: Self::At,
+        _value: &Shallow<'a>,
+        _path: &Path<'_>,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     /// The object at `at`, whose path is `path`, ends.
     fn close(&mut self, _object: Self::Object, _at: Self::At, _path: &Path<'_>) -> Result<(), Self::Error> {
         Ok(())
@@ -116,6 +126,8 @@ pub(crate) enum Shallow<'a> {
     Text(Cow<'a, str>),
     /// A string whose text was not.
     SomeText,
+    /// The same, which holds an object or an array as JSON.
+    Held,
     Array,
     Object,
 }
@@ -131,7 +143,7 @@ impl<'a> Shallow<'a> {
             Self::Negative(number) => Cow::Owned(number.to_string()),
             Self::Float(number) => Cow::Owned(format!("{number:?}")),
             Self::Text(text) => text,
-            Self::SomeText => Cow::Borrowed("\"…\""),
+            Self::SomeText | Self::Held => Cow::Borrowed("\"…\""),
             Self::Array => Cow::Borrowed("[…]"),
             Self::Object => Cow::Borrowed("{…}"),
         }
@@ -301,16 +313,16 @@ impl<'a, R: Reader<'a>> Walk<'a, R> {
         Ok(())
     }
 
-    /// Walks what `text` holds, if it holds JSON.
+    /// Walks what `text` holds, if it holds JSON; says whether that is an object or an array.
     fn descend<E: serde::de::Error>(
         &mut self,
         text: &str,
         at: R::At,
         path: &Path<'_>,
         depth: u8,
-    ) -> Result<(), E> {
+    ) -> Result<bool, E> {
         if !holds_json(text) {
-            return Ok(());
+            return Ok(false);
         }
         let mut json = serde_json::Deserializer::from_str(text);
         let node = Node {
@@ -321,7 +333,7 @@ impl<'a, R: Reader<'a>> Walk<'a, R> {
             source: PhantomData::<Held>,
         };
         match node.deserialize(&mut json) {
-            Ok(_) => Ok(()),
+            Ok(held) => Ok(matches!(held, Shallow::Object | Shallow::Array | Shallow::Held)),
             Err(error) => {
                 if self.refusal.is_none() {
                     let path = self.refused_at.clone().unwrap_or_else(|| path.rendered());
@@ -380,18 +392,22 @@ impl<'de, 'a, R: Reader<'a>, S: Source<'de, 'a>> Visitor<'de> for Node<'_, '_, '
     }
 
     fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Shallow<'a>, E> {
-        self.walk.descend(text, self.at, self.path, self.depth)?;
+        let held = self.walk.descend(text, self.at, self.path, self.depth)?;
         if self.walk.reader.keeps(self.at) {
             Ok(Shallow::Text(S::keep(text)))
+        } else if held {
+            Ok(Shallow::Held)
         } else {
             Ok(Shallow::SomeText)
         }
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Shallow<'a>, E> {
-        self.walk.descend(text, self.at, self.path, self.depth)?;
+        let held = self.walk.descend(text, self.at, self.path, self.depth)?;
         if self.walk.reader.keeps(self.at) {
             Ok(Shallow::Text(Cow::Owned(text.to_owned())))
+        } else if held {
+            Ok(Shallow::Held)
         } else {
             Ok(Shallow::SomeText)
         }
@@ -411,7 +427,11 @@ impl<'de, 'a, R: Reader<'a>, S: Source<'de, 'a>> Visitor<'de> for Node<'_, '_, '
                 source: PhantomData::<S>,
             };
             match elements.next_element_seed(element) {
-                Ok(Some(_)) => {}
+                Ok(Some(value)) => {
+                    if let Err(error) = walk.reader.element_value(at, &value, &path) {
+                        return Err(walk.refuse(Refusal::Reader(error), &path));
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     walk.note(&path);

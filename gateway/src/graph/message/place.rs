@@ -137,6 +137,14 @@ impl Place {
         }
     }
 
+    /// Whether Meta documents an object or an array here, on the way to media.
+    pub(super) const fn is_container(self) -> bool {
+        !matches!(
+            self,
+            Self::Root | Self::Media(..) | Self::Context | Self::TypingIndicator | Self::Elsewhere
+        )
+    }
+
     /// Whether policy reads the members of an object here by name, beyond media and links.
     pub(super) const fn is_read(self) -> bool {
         !matches!(self, Self::Elsewhere | Self::FlowData(_))

@@ -7,7 +7,9 @@ use curfew_policies::{IdValue, MediaObject, Message, MessageKind, StrayLink, sho
 
 use super::place::{Component, Naming, Place, Row};
 use super::{Body, MOST_REFERENCES, MessageError, Recipient};
-use crate::graph::json::{GRAPH_CONTROL_KEYS, Key, Path, Reader, Shallow, names_parameter};
+use crate::graph::json::{
+    GRAPH_CONTROL_KEYS, Key, Path, Reader, Shallow, is_plain, names_parameter, part_names,
+};
 
 /// The keys under which an object names a medium.
 const MEDIA_KEYS: [&str; 6] = ["image", "audio", "video", "document", "sticker", "gif"];
@@ -88,8 +90,8 @@ pub(super) struct Sight<'a> {
     message_id: Option<Shallow<'a>>,
     /// Why it cannot be a read receipt, even with `status`.
     no_receipt: Option<NoReceipt<'a>>,
-    /// A key with brackets that names no medium.
-    brackets: Option<Cow<'a, str>>,
+    /// A key that names no medium, but may be read as another than it is written.
+    disguised: Option<Cow<'a, str>>,
     has_addressee: bool,
     has_type_object: bool,
     has_text: bool,
@@ -120,6 +122,8 @@ pub(super) struct At {
     place: Place,
     /// Whether it is under a media key, with at most arrays in between.
     media: bool,
+    /// Whether it is in a Flow's data, where a text under a media key may be the medium itself.
+    free: bool,
     /// Whether its text is wanted.
     keep: bool,
 }
@@ -128,8 +132,8 @@ pub(super) struct At {
 #[derive(Default)]
 pub(super) struct Open<'a> {
     id: Option<IdValue<'a>>,
-    /// A key such as `id[0]`: what it names weighs more than a plain `id` beside it.
-    bracketed_id: Option<Cow<'a, str>>,
+    /// A key such as `id[0]` or `id `: what it names weighs more than a plain `id` beside it.
+    disguised_id: Option<Cow<'a, str>>,
     link: Option<Cow<'a, str>>,
     unknown_members: Vec<Cow<'a, str>>,
     component: Component,
@@ -146,6 +150,7 @@ impl<'a> Reader<'a> for Sight<'a> {
         At {
             place: Place::Root,
             media: false,
+            free: false,
             keep: false,
         }
     }
@@ -195,6 +200,7 @@ impl<'a> Reader<'a> for Sight<'a> {
         Ok(At {
             place,
             media,
+            free: at.free || matches!(place, Place::FlowData(_)),
             keep: self.wants_text(at, key),
         })
     }
@@ -207,9 +213,10 @@ impl<'a> Reader<'a> for Sight<'a> {
         value: Shallow<'a>,
         path: &Path<'_>,
     ) -> Result<(), MessageError> {
-        if key.contains('[') {
-            return self.take_bracketed(object, at, key, value, path);
+        if !is_plain(key) {
+            return self.take_disguised(object, at, key, value, path);
         }
+        self.check_shape(at, key, &value, path)?;
         if at.media {
             take_media_member(object, key, value);
             return Ok(());
@@ -242,9 +249,17 @@ impl<'a> Reader<'a> for Sight<'a> {
         Ok(())
     }
 
+    fn element_value(&mut self, at: At, value: &Shallow<'a>, path: &Path<'_>) -> Result<(), MessageError> {
+        let hides = at.media && is_scalar(value) || at.place.is_container() && is_opaque_text(value);
+        if hides && !at.free {
+            return self.found_unreadable(value.clone().rendered(), path);
+        }
+        Ok(())
+    }
+
     fn close(&mut self, object: Open<'a>, at: At, path: &Path<'_>) -> Result<(), MessageError> {
         if at.media {
-            let id = object.bracketed_id.map(IdValue::Other).or(object.id);
+            let id = object.disguised_id.map(IdValue::Other).or(object.id);
             let (row, documented) = match at.place {
                 Place::Media(row, Naming::IdOrLink) => (row, true),
                 Place::Media(row, Naming::LinkOnly) => (row, id.is_none()),
@@ -275,7 +290,7 @@ impl<'a> Reader<'a> for Sight<'a> {
 impl<'a> Sight<'a> {
     /// Whether the text of the member `key` of an object at `at` says something to policy.
     fn wants_text(&self, at: At, key: &str) -> bool {
-        if key.eq_ignore_ascii_case("link") || key.contains('[') {
+        if key.eq_ignore_ascii_case("link") || !is_plain(key) {
             return true;
         }
         if at.media {
@@ -321,7 +336,7 @@ impl<'a> Sight<'a> {
             }
             name => {
                 self.has_more = true;
-                if MessageKind::KNOWN.contains(&name) || is_media_key(key) || key.contains('[') {
+                if MessageKind::KNOWN.contains(&name) || is_media_key(key) || is_disguise(key) {
                     self.has_type_object = true;
                 } else {
                     self.deny_receipt(NoReceipt::Member(key.kept()));
@@ -365,8 +380,47 @@ impl<'a> Sight<'a> {
         Ok(())
     }
 
-    /// A key like `image[id]` or `template[components][0]`: if Graph reads it as PHP would, it names what its parts name.
-    fn take_bracketed(
+    /// Finds what a reader of loose JSON might make a medium of: a value under a media key that is no object, or a text in
+    /// place of an object or array on the way to media.
+    fn check_shape(
+        &mut self,
+        at: At,
+        key: &Key<'a>,
+        value: &Shallow<'a>,
+        path: &Path<'_>,
+    ) -> Result<(), MessageError> {
+        if at.free {
+            return Ok(());
+        }
+        let leads_to_media = if is_lower_case(key) {
+            at.place.member(key).is_container()
+        } else {
+            let leads = at.place.member(&key.to_ascii_lowercase()).is_container();
+            if leads && self.disguised.is_none() {
+                self.disguised = Some(key.kept());
+            }
+            leads
+        };
+        if is_media_key(key) && is_scalar(value) || leads_to_media && is_opaque_text(value) {
+            return self.found_unreadable(value.clone().rendered(), path);
+        }
+        Ok(())
+    }
+
+    /// A medium that cannot be told, so that it is nobody's.
+    fn found_unreadable(&mut self, id: Cow<'a, str>, path: &Path<'_>) -> Result<(), MessageError> {
+        let media = MediaObject {
+            at: path.rendered(),
+            documented: false,
+            id: Some(IdValue::Other(id)),
+            link: None,
+            unknown_members: Vec::new(),
+        };
+        self.found(media, Row::Plain)
+    }
+
+    /// A key like `image[id]`, `image.id` or `image `: whatever Graph may read it as, it names what its parts name.
+    fn take_disguised(
         &mut self,
         object: &mut Open<'a>,
         at: At,
@@ -374,25 +428,17 @@ impl<'a> Sight<'a> {
         value: Shallow<'a>,
         path: &Path<'_>,
     ) -> Result<(), MessageError> {
-        let names = |wanted: fn(&str) -> bool| key.split(['[', ']']).any(|part| wanted(part.trim()));
-        if names(is_media_key) {
-            let media = MediaObject {
-                at: path.rendered(),
-                documented: false,
-                id: Some(IdValue::Other(key.kept())),
-                link: None,
-                unknown_members: Vec::new(),
-            };
-            return self.found(media, Row::Plain);
+        if part_names(key, &MEDIA_KEYS) {
+            return self.found_unreadable(key.kept(), path);
         }
         if at.media {
             object.unknown_members.push(key.kept());
             if names_parameter(key, &["id", "link"]) {
-                object.bracketed_id = Some(key.kept());
+                object.disguised_id = Some(key.kept());
                 return Ok(());
             }
         }
-        if names(|part| part.eq_ignore_ascii_case("link")) {
+        if part_names(key, &["link"]) {
             self.stray_links.push(StrayLink {
                 at: path.rendered(),
                 documented: false,
@@ -403,9 +449,12 @@ impl<'a> Sight<'a> {
         if at.place == Place::Context {
             self.unknown_context.push(key.kept());
         }
+        if at.place == Place::TypingIndicator {
+            self.deny_receipt(NoReceipt::TypingMember(key.kept()));
+        }
         let is_told_elsewhere = at.media || matches!(at.place, Place::FlowData(_));
-        if !is_told_elsewhere && self.brackets.is_none() {
-            self.brackets = Some(key.kept());
+        if !is_told_elsewhere && self.disguised.is_none() && is_disguise(key) {
+            self.disguised = Some(key.kept());
         }
         Ok(())
     }
@@ -442,7 +491,7 @@ impl<'a> Sight<'a> {
         if self.status.is_some() && !is_send {
             return self.into_receipt();
         }
-        let kind = match (self.brackets, self.kind) {
+        let kind = match (self.disguised, self.kind) {
             (Some(key), _) => MessageKind::Unknown(key),
             (None, Some(name)) => match MessageKind::KNOWN.into_iter().find(|known| *known == name) {
                 Some(known) => MessageKind::Known(known),
@@ -510,7 +559,7 @@ fn a_string<'a>(member: &'static str, value: Shallow<'a>) -> Result<Cow<'a, str>
         Shallow::Null => "null",
         Shallow::Bool(_) => "a truth value",
         Shallow::Whole(_) | Shallow::Negative(_) | Shallow::Float(_) => "a number",
-        Shallow::SomeText => "a text that was not kept",
+        Shallow::SomeText | Shallow::Held => "a text that was not kept",
         Shallow::Array => "an array",
         Shallow::Object => "an object",
     };
@@ -520,6 +569,28 @@ fn a_string<'a>(member: &'static str, value: Shallow<'a>) -> Result<Cow<'a, str>
 fn is_media_key(key: &str) -> bool {
     // Most keys are told apart by their length.
     (3..=8).contains(&key.len()) && MEDIA_KEYS.iter().any(|name| name.eq_ignore_ascii_case(key))
+}
+
+/// Whether `key` has brackets, or may be read as a name that says something to policy.
+fn is_disguise(key: &str) -> bool {
+    !is_plain(key)
+        && (key.contains('[')
+            || [&MEDIA_KEYS[..], &READ_NAMES, &ENVELOPE, &MessageKind::KNOWN]
+                .iter()
+                .any(|names| part_names(key, names)))
+}
+
+/// Whether a value is neither `null` nor an object or array, given as such or as text.
+fn is_scalar(value: &Shallow<'_>) -> bool {
+    !matches!(
+        value,
+        Shallow::Null | Shallow::Object | Shallow::Array | Shallow::Held
+    )
+}
+
+/// Whether a value is a text that holds no object or array that our parser takes; another's may.
+fn is_opaque_text(value: &Shallow<'_>) -> bool {
+    matches!(value, Shallow::Text(_) | Shallow::SomeText)
 }
 
 fn is_lower_case(key: &str) -> bool {

@@ -487,3 +487,123 @@ fn a_json_error_keeps_its_own_words() {
     assert_eq!(error.slug(), "json_duplicate_key");
     assert!(error.to_string().contains("`type`"), "{error}");
 }
+
+#[test]
+fn a_medium_that_is_no_object_is_nobodys() {
+    let inside = |value: &str| format!(r#"{{"type":"image","image":{value}}}"#);
+    for (value, at) in [
+        (r#""999""#, "image"),
+        ("999", "image"),
+        ("true", "image"),
+        (r#"["999"]"#, "image[0]"),
+        (r#"[["999"]]"#, "image[0][0]"),
+        (r#""[\"999\"]""#, "image[0]"),
+        (r#""{'id':'999'}""#, "image"),
+        (r#""{\"id\":\"999\",}""#, "image"),
+        ("\"\u{feff}{\\\"id\\\":\\\"999\\\"}\"", "image"),
+        (r#""\"id\"""#, "image"),
+        (r#""id=999""#, "image"),
+        (r#""""#, "image"),
+    ] {
+        let body = inside(value);
+        let found = only(&body);
+        assert_eq!((found.at.as_str(), found.documented), (at, false), "{body}");
+        assert!(matches!(found.id, Some(IdValue::Other(_))), "{body}");
+    }
+    for (body, at) in [
+        (
+            r#"{"template":{"components":[{"type":"header","parameters":[{"type":"image","image":"999"}]}]}}"#,
+            "template.components[0].parameters[0].image",
+        ),
+        (
+            r#"{"interactive":{"header":{"type":"image","image":"999"}}}"#,
+            "interactive.header.image",
+        ),
+        (
+            r#"{"template":{"components":"[{'image':{'id':'999'}}"}}"#,
+            "template.components",
+        ),
+        (
+            r#"{"template":{"Components":"[{\"image\":1}"}}"#,
+            "template.Components",
+        ),
+        (
+            r#"{"template":{"components":["{'type':'header'}"]}}"#,
+            "template.components[0]",
+        ),
+        (r#"{"template":"{'name':'x'}"}"#, "template"),
+        (r#"{"interactive":{"action":"x"}}"#, "interactive.action"),
+        (
+            r#"{"interactive":{"action":{"parameters":{"flow_action_payload":{"data":"{image:1}"}}}}}"#,
+            "interactive.action.parameters.flow_action_payload.data",
+        ),
+    ] {
+        let found = only(body);
+        assert_eq!((found.at.as_str(), found.documented), (at, false), "{body}");
+        assert!(matches!(found.id, Some(IdValue::Other(_))), "{body}");
+    }
+    assert_eq!(message(&inside("null")).media, []);
+    assert_eq!(message(&inside("[null]")).media, []);
+    for data in [
+        r#"{"image":"iVBORw0KGgo=","images":["x"],"a":{"video":["x",1]}}"#,
+        r#"{"Image":"iVBORw0KGgo=","header":"x"}"#,
+        r#"["x",{"image":"iVBORw0KGgo="}]"#,
+    ] {
+        let payload = format!(r#"{{"flow_action_payload":{{"data":{data}}}}}"#);
+        let flow = format!(r#"{{"interactive":{{"action":{{"parameters":{payload}}}}}}}"#);
+        assert_eq!(message(&flow).media, [], "{flow}");
+    }
+}
+
+#[test]
+fn a_key_with_blanks_dots_or_control_characters_is_the_key() {
+    for key in [
+        "image ",
+        " image",
+        "image\\u0000",
+        "im\\u0000age",
+        "image\\u0000x",
+        "\\ufeffimage",
+        "image\\u200b",
+        "image.id",
+        "[image]",
+        "x.image.id",
+        "IMAGE.id",
+    ] {
+        let body = format!(r#"{{"type":"image","{key}":{{"id":"999"}}}}"#);
+        let found = message(&body).media;
+        assert!(
+            found
+                .iter()
+                .any(|object| !object.documented && matches!(object.id, Some(IdValue::Other(_)))),
+            "{body}"
+        );
+    }
+    for body in [
+        r#"{"type":"template","template ":{}}"#,
+        r#"{"type":"template","template":{"components\t":[]}}"#,
+        r#"{"type":"template","template":{"Components":[]}}"#,
+        r#"{"type":"text","text":{},"ty\u0000pe":"image"}"#,
+        r#"{"type":"text","text":{},"to.x":"1"}"#,
+    ] {
+        assert!(
+            matches!(message(&body.replace('\t', "\\t")).kind, MessageKind::Unknown(_)),
+            "{body}"
+        );
+    }
+    assert_eq!(
+        slug(r#"{"type":"text","text":{},"ba\u0000tch ":1}"#),
+        "control_parameter"
+    );
+    assert_eq!(
+        slug(r#"{"status":"read","message_id":"wamid.x","typing_indicator":{"type":"text","é":1}}"#),
+        "message_not_a_read_receipt"
+    );
+    // Other keys may be written as one likes.
+    let plain = r#"{"type":"text","text":{"body":"x"},"é":1,"a b":{"c.d":1}}"#;
+    assert_eq!(message(plain).kind, MessageKind::Known("text"));
+    let link = message(r#"{"x":{"link ":"https://a.example/"}}"#).stray_links;
+    assert_eq!(link.len(), 1);
+    let id = only(r#"{"image":{"id":"1","id ":"2"}}"#);
+    assert_eq!(id.id, other("id "));
+}

@@ -58,7 +58,7 @@ fn the_documented_settings_are_understood() {
         assert_eq!(change(body), expected, "{body}");
     }
     for feature in ["calling", "user_identity_change", "payload_encryption"] {
-        let body = format!(r#"{{"{feature}":{{"status":"ENABLED","x":{{"storage_configuration":1}}}}}}"#);
+        let body = format!(r#"{{"{feature}":{{"status":"ENABLED","x":{{"storage":1}}}}}}"#);
         assert_eq!(
             change(&body),
             SettingsChange {
@@ -284,7 +284,25 @@ fn a_registration_hides_no_parameter() {
     }
     let inside =
         r#"{"pin":"{\"data_localization_region\":\"DE\"}","backup":{"data_localization_region":"DE"}}"#;
-    assert_eq!(registration(inside), Registration::default());
+    assert_eq!(
+        registration(inside).unknown_members,
+        ["pin.data_localization_region", "backup.data_localization_region"]
+    );
+}
+
+#[test]
+fn storage_inside_another_feature_is_an_unknown_member() {
+    for (value, at) in [
+        (r#"{"storage_configuration":1}"#, "calling.storage_configuration"),
+        (
+            r#"{"x":[{"Storage.Configuration":1}]}"#,
+            "calling.x[0].Storage.Configuration",
+        ),
+        (r#""{\"retention_minutes\":1}""#, "calling.retention_minutes"),
+    ] {
+        let body = format!(r#"{{"calling":{value}}}"#);
+        assert_eq!(change(&body).unknown_members, [at], "{body}");
+    }
 }
 
 #[test]

@@ -49,6 +49,53 @@ const PATTERNS: [Pattern; 9] = [
     ),
 ];
 
+/// Where an object or an array is documented on the way to media; a text that holds neither hides what it is.
+const CONTAINERS: [&str; 30] = [
+    "interactive",
+    "interactive header",
+    "interactive action",
+    "interactive action cards",
+    "interactive action cards []",
+    "interactive action cards [] header",
+    "interactive action parameters",
+    "interactive action parameters order",
+    "interactive action parameters order items",
+    "interactive action parameters order items []",
+    "interactive action parameters payment_settings",
+    "interactive action parameters payment_settings []",
+    "interactive action parameters payment_settings [] upi_intent_link",
+    "interactive action parameters flow_action_payload",
+    "interactive action parameters flow_action_payload data",
+    "template",
+    "template components",
+    "template components []",
+    "template components [] parameters",
+    "template components [] parameters []",
+    "template components [] parameters [] action",
+    "template components [] parameters [] action flow_action_data",
+    "template components [] parameters [] action order_details",
+    "template components [] parameters [] action order_details order|payment_settings",
+    "template components [] parameters [] action order_details order items",
+    "template components [] parameters [] action order_details order items []",
+    "template components [] parameters [] action order_details payment_settings []",
+    "template components [] parameters [] action order_details payment_settings [] upi_intent_link",
+    "template components [] cards",
+    "template components [] cards []",
+];
+
+/// The same inside a carousel's cards.
+const CARD_CONTAINERS: [&str; 4] = [
+    "template components [] cards [] components",
+    "template components [] cards [] components []",
+    "template components [] cards [] components [] parameters",
+    "template components [] cards [] components [] parameters []",
+];
+
+const FLOW_DATA: [&str; 2] = [
+    "interactive action parameters flow_action_payload data **",
+    "template components [] parameters [] action flow_action_data **",
+];
+
 const UPI: [&str; 2] = [
     "interactive action parameters payment_settings [] upi_intent_link link",
     "template components [] parameters [] action order_details payment_settings [] upi_intent_link link",
@@ -146,6 +193,7 @@ impl Slow {
             Value::Array(elements) => {
                 for (index, element) in elements.iter().enumerate() {
                     self.path.push(Step::Element(index));
+                    self.notice_shape(element);
                     self.visit(element);
                     self.path.pop();
                 }
@@ -162,6 +210,7 @@ impl Slow {
                 for (key, value) in members {
                     self.path.push(Step::Key(key.clone()));
                     self.notice(key, value, is_medium);
+                    self.notice_shape(value);
                     self.visit(value);
                     self.path.pop();
                 }
@@ -173,10 +222,69 @@ impl Slow {
         }
     }
 
+    /// A value that is no object where one could name a medium.
+    fn notice_shape(&mut self, value: &Value) {
+        let Some(last) = self.path.last() else {
+            return;
+        };
+        if holds_more(value) || value.is_null() {
+            return;
+        }
+        let in_flow = match last {
+            Step::Element(_) => self.is_in_flow_data(self.path.len()),
+            Step::Key(_) => self.is_in_flow_data(self.path.len() - 1),
+        };
+        if in_flow {
+            return;
+        }
+        let key = self.path.iter().rev().find_map(Step::key).unwrap_or_default();
+        let is_medium = MEDIA.contains(&key.to_lowercase().as_str());
+        let lower: Vec<Step> = match last {
+            Step::Element(_) => self.path.clone(),
+            Step::Key(key) => {
+                let mut path = self.path.clone();
+                path.pop();
+                path.push(Step::Key(key.to_lowercase()));
+                path
+            }
+        };
+        let slow = Slow {
+            path: lower,
+            ..Slow::default()
+        };
+        let is_container = CONTAINERS
+            .iter()
+            .chain(&CARD_CONTAINERS)
+            .any(|pattern| slow.is_at(pattern));
+        if is_medium || is_container && value.is_string() {
+            self.findings.media.push(Found {
+                at: self.at(),
+                documented: false,
+                id: Some(Err(())),
+                link: None,
+                unknown: vec![],
+            });
+        }
+    }
+
+    /// Whether the first `length` steps lead into a Flow's data.
+    fn is_in_flow_data(&self, length: usize) -> bool {
+        (0..=length).any(|length| {
+            FLOW_DATA.iter().any(|pattern| {
+                let data = pattern.trim_end_matches(" **");
+                let slow = Slow {
+                    path: self.path[..length].to_vec(),
+                    ..Slow::default()
+                };
+                slow.is_at(data)
+            })
+        })
+    }
+
     /// A member that says something by its key alone.
     fn notice(&mut self, key: &str, value: &Value, in_medium: bool) {
-        let parts: Vec<String> = key.split(['[', ']']).map(str::to_lowercase).collect();
-        if parts.len() > 1 {
+        let parts = parts(key);
+        if parts != [key.to_lowercase()] {
             if parts.iter().any(|part| MEDIA.contains(&part.as_str())) {
                 self.findings.media.push(Found {
                     at: self.at(),
@@ -187,7 +295,8 @@ impl Slow {
                 });
                 return;
             }
-            if in_medium && ["id", "link"].contains(&parts[0].trim()) || !parts.contains(&"link".to_owned()) {
+            if in_medium && ["id", "link"].contains(&parts[0].as_str()) || !parts.contains(&"link".to_owned())
+            {
                 return;
             }
         } else if in_medium || parts != ["link"] || value.is_null() {
@@ -201,9 +310,8 @@ impl Slow {
 
     fn medium(&self, object: &Value) -> Found {
         let has_bracketed_id = |key: &String| {
-            ["id[", "link["]
-                .iter()
-                .any(|start| key.to_lowercase().starts_with(start))
+            let parts = parts(key);
+            parts != [key.to_lowercase()] && ["id", "link"].contains(&parts[0].as_str())
         };
         let bracketed_id = object.as_object().unwrap().keys().any(has_bracketed_id);
         let mut found = Found {
@@ -215,11 +323,9 @@ impl Slow {
         };
         for (key, value) in object.as_object().unwrap() {
             let lower = key.to_lowercase();
-            let names_media = key.contains('[')
-                && key
-                    .to_lowercase()
-                    .split(['[', ']'])
-                    .any(|part| MEDIA.contains(&part));
+            let parts = parts(key);
+            let names_media =
+                parts != [key.to_lowercase()] && parts.iter().any(|part| MEDIA.contains(&part.as_str()));
             if names_media {
                 continue;
             }
@@ -306,6 +412,26 @@ impl Slow {
     }
 }
 
+/// What a key says to whoever splits it at brackets and dots and drops what is blank or invisible.
+fn parts(key: &str) -> Vec<String> {
+    let lower = key
+        .to_lowercase()
+        .replace(|c: char| c.is_control() || c == '\u{feff}', "");
+    lower
+        .split(['[', ']', '.'])
+        .map(|part| part.trim().to_owned())
+        .collect()
+}
+
+/// Whether a value is an object or an array, or a text that holds one.
+fn holds_more(value: &Value) -> bool {
+    match value {
+        Value::Object(_) | Value::Array(_) => true,
+        Value::String(text) => serde_json::from_str(text).is_ok_and(|held| holds_more(&held)),
+        _ => false,
+    }
+}
+
 fn shown_value(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -343,6 +469,13 @@ fn key() -> impl Strategy<Value = String> {
         "data",
         "upi_intent_link",
         "image[id]",
+        "image ",
+        "\u{feff}video",
+        "im\u{1}age",
+        "image.id",
+        "id ",
+        "foo.link",
+        "link\n",
         "foo[link]",
         "id[]",
         "foo[0]",
@@ -384,6 +517,10 @@ fn leaf() -> impl Strategy<Value = Tree> {
             "",
             "https://a.example/",
             "[x",
+            "{'id':'999'}",
+            "{\"id\":\"999\",}",
+            "id=999",
+            "\u{feff}{\"id\":\"999\"}",
             "\"y\""
         ])
         .prop_map(|text| Tree::Text(text.to_owned())),
