@@ -361,19 +361,24 @@ where
         media: MediaId,
         number: Option<PhoneNumberId>,
     ) -> Result<MediaFact, GatewayError> {
+        let caller = context.principal.caller();
         let known = self.pinned(media);
-        if known != MediaFact::Unknown {
+        if matches!(known, MediaFact::Pinned(pin) if caller.may_use(pin.number)) {
             return Ok(known);
         }
+        // From here on a medium of numbers that the caller may not use is treated as one that nobody has: what it may not
+        // know must not show by what is asked, how long that takes, or whether it counts.
         let policies = &context.principal.policies;
         let Some(policy) = number
-            .filter(|number| context.principal.caller().may_use(*number))
+            .filter(|number| caller.may_use(*number))
             .and_then(|number| policies.numbers.get(&number))
         else {
             return Ok(MediaFact::Unknown);
         };
         match policy.media.unknown_ids {
-            UnknownIds::Deny | UnknownIds::Allow => Ok(MediaFact::Unknown),
+            UnknownIds::Deny => Ok(MediaFact::Unknown),
+            // What is pinned is not left to Meta: it shares media that have a promise, too.
+            UnknownIds::Allow => Ok(known),
             UnknownIds::Verify => self.verify(context, media, policy).await,
         }
     }
@@ -395,6 +400,11 @@ where
         // moment that is known; under No Storage it is the shortest life that a medium can have.
         let asked_at = self.sources.clock.now();
         match self.asker.media(context, media, number).await {
+            // A pin stands, whatever Meta says: the only one that gets here is of a number that the caller may not use.
+            Ok(_) if self.sources.pins.find(media).is_some_and(|pin| pin.number != number) => {
+                question.denied();
+                Ok(MediaFact::Denied)
+            }
             Ok(Owned::Theirs(_)) => {
                 question.give_back();
                 let minutes = match policy.storage {
@@ -439,7 +449,7 @@ where
         }
         self.sources
             .readings
-            .current(policy, self.asker.settings(context, number))
+            .current(policy, || self.asker.settings(context, number))
             .await
     }
 
