@@ -10,8 +10,8 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use curfew_policies::{
-    Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, Origin, PhoneNumberId, Pin, Reason, StorageMode, Subject,
-    Timestamp, TtlMinutes,
+    Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, Origin, PhoneNumberId, Pin, Reason, StorageMode,
+    Subject, Timestamp, TtlMinutes,
 };
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -27,7 +27,9 @@ use crate::error::GatewayError;
 use crate::graph::answer;
 use crate::graph::media_host::MediaHosts;
 use crate::graph::media_url::media_url;
-use crate::stores::{Claims, Grant, MediaPins, Note, RegistrationCall, Registrations, SettingsReadings, UrlGrants, UrlSigner};
+use crate::stores::{
+    Claims, Grant, MediaPins, Note, RegistrationCall, Registrations, SettingsReadings, UrlGrants, UrlSigner,
+};
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
 /// When an uploaded medium ends, for callers: the time that Meta does not tell. RFC 3339.
@@ -302,9 +304,7 @@ where
             // Nothing of it reached Meta.
             Err(error @ ExchangeError::Unsent(_)) => return Err(failed(purpose, error)),
             Err(error) => Err(failed(purpose, error)),
-            Ok(answer) if answer.status().is_redirection() => {
-                Err(GatewayError::UnusableAnswer("a redirect"))
-            }
+            Ok(answer) if answer.status().is_redirection() => Err(GatewayError::UnusableAnswer("a redirect")),
             Ok(answer) => whole(answer, SMALL_ANSWER_BYTES).await,
         };
         let lives = answer.as_ref().is_ok_and(|(parts, body)| {

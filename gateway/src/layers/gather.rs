@@ -401,7 +401,13 @@ where
         let asked_at = self.sources.clock.now();
         match self.asker.media(context, media, number).await {
             // A pin stands, whatever Meta says: the only one that gets here is of a number that the caller may not use.
-            Ok(_) if self.sources.pins.find(media).is_some_and(|pin| pin.number != number) => {
+            Ok(_)
+                if self
+                    .sources
+                    .pins
+                    .find(media)
+                    .is_some_and(|pin| pin.number != number) =>
+            {
                 question.denied();
                 Ok(MediaFact::Denied)
             }

@@ -456,9 +456,7 @@ impl Scribe {
                         *noted += 1;
                     }
                 }
-                Write::TakeBack {
-                    number, call, at, ..
-                } => drop_call(&transaction, *number, *call, *at)?,
+                Write::TakeBack { number, call, at, .. } => drop_call(&transaction, *number, *call, *at)?,
             }
         }
         transaction.commit()?;

@@ -348,7 +348,11 @@ fn what_was_taken_back_or_not_noted_is_not_in_the_file() {
     let bench = Bench::new();
     let stores = bench.open().unwrap();
     let call = RegistrationCall::Register;
-    let note = || bench.runtime.block_on(stores.registrations.note(number(1), call, 2));
+    let note = || {
+        bench
+            .runtime
+            .block_on(stores.registrations.note(number(1), call, 2))
+    };
     let Note::Taken { calls: 1, at } = note().unwrap() else {
         panic!("there is room")
     };
