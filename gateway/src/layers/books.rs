@@ -19,6 +19,7 @@ use tower::{Layer, Service};
 
 use super::ask::Asker;
 use super::enforce::{Exchange, Form, Permitted};
+use super::graph_token::caller_tag;
 use super::{BoxFuture, download};
 use crate::body::ResponseBody;
 use crate::call::{Answer, Context, Credential, Destination, Purpose};
@@ -420,17 +421,11 @@ impl Books {
                 "its media URL is on no host of upstream.media",
             ));
         }
-        let principal = &context.principal;
         let token = match &context.credential {
             Credential::Gateway => None,
             Credential::Caller(token) => Some(token.clone()),
         };
-        let name = principal
-            .index
-            .and_then(|index| principal.policies.callers.get(index));
-        let caller = self
-            .signer
-            .caller_tag(name.map_or(b"", |caller| caller.name.as_bytes()));
+        let caller = caller_tag(&self.signer, &context.principal, &context.credential);
         let unavailable = |_| GatewayError::StoreUnavailable;
         let grant = self
             .grants

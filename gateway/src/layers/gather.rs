@@ -22,6 +22,7 @@ use tower::{Layer, Service};
 use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::enforce::Exchange;
+use super::graph_token::caller_tag;
 use crate::body::Inbound;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
@@ -34,7 +35,7 @@ use crate::graph::routes::{BodyKind, Kind, Route};
 use crate::graph::settings::{read_registration, read_settings};
 use crate::server::{BodyReadError, FrontDoorRefusal};
 use crate::stores::{
-    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings,
+    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, UrlSigner,
 };
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
@@ -49,6 +50,8 @@ pub struct Sources {
     pub pins: MediaPins,
     /// How often Meta may be asked about unknown media.
     pub denials: DenialBudget,
+    /// Tells callers' tokens apart.
+    pub signer: Arc<UrlSigner>,
     /// What settings were read as.
     pub readings: SettingsReadings,
     /// How often numbers were registered.
@@ -392,7 +395,12 @@ where
         policy: &NumberPolicy,
     ) -> Result<MediaFact, GatewayError> {
         let number = policy.phone_number_id;
-        let question = match self.sources.denials.may_ask(number, media) {
+        // In pass-through each token has a budget of its own, or a stranger's guesses, which Meta denies whatever they are,
+        // would hide from others what is theirs.
+        let is_pass_through = context.principal.index.is_none();
+        let asker = is_pass_through
+            .then(|| caller_tag(&self.sources.signer, &context.principal, &context.credential));
+        let question = match self.sources.denials.may_ask(number, asker, media) {
             Ask::Yes(question) => question,
             Ask::AlreadyDenied | Ask::BudgetSpent => return Ok(MediaFact::Denied),
         };
