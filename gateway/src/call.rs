@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use crate::body::{Inbound, ResponseBody};
 use crate::graph::classify::Head;
 use crate::graph::multipart::OpenForm;
+use crate::graph::routes::CALL;
 use crate::record::Record;
 use crate::stores::{Claims, RegistrationCall};
 
@@ -196,7 +197,7 @@ impl std::fmt::Debug for Payload {
 /// What an answer of Meta's means for the gateway's books.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
-    /// A send: if its outcome is not known, it must not be tried again.
+    /// A send, or another call that reaches a user: if its outcome is not known, it must not be tried again.
     Send,
     /// An upload by this number.
     Upload {
@@ -238,7 +239,18 @@ impl Purpose {
         });
         match (operation, number) {
             (Operation::SendMessage(_) | Operation::SendMarketing(_), _) => Self::Send,
-            (Operation::Unverified(UnverifiedOperation::MessagesEncrypted), _) => Self::Send,
+            // Whatever else reaches a user, now or later, would reach them twice.
+            (
+                Operation::Unverified(
+                    UnverifiedOperation::MarketingMessages
+                    | UnverifiedOperation::MessagesEncrypted
+                    | UnverifiedOperation::CallRecording
+                    | UnverifiedOperation::Signups
+                    | UnverifiedOperation::WelcomeSequences,
+                ),
+                _,
+            )
+            | (Operation::Manage(CALL), _) => Self::Send,
             (Operation::UploadMedia(_), Some(number)) => Self::Upload { number },
             (Operation::ReadMedia(media), _) => match owner {
                 Some(number) => Self::ReadMedia {
@@ -263,6 +275,13 @@ impl Purpose {
             (Operation::Read(_), _) => Self::Read,
             _ => Self::Other,
         }
+    }
+
+    /// Whether its bookkeeping must come to its end even when the caller hangs up: Meta may have done what was asked by then.
+    /// An upload is not of these, since its body comes from the caller.
+    #[must_use]
+    pub const fn outlives_its_caller(self) -> bool {
+        matches!(self, Self::DeleteMedia { .. } | Self::ChangeStorage { .. })
     }
 }
 

@@ -265,6 +265,7 @@ fn parts(
         sources: Arc::new(Sources {
             pins: stores.pins.clone(),
             denials: DenialBudget::new(clock.clone(), minute),
+            signer: Arc::clone(&signer),
             readings: readings.clone(),
             registrations: stores.registrations.clone(),
             clock: clock.clone(),

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use curfew::clock::Clock;
-use curfew::stores::{RegistrationCall, Stores};
+use curfew::stores::{Note, RegistrationCall, Stores};
 use curfew_policies::{MediaId, Minute, Origin, PhoneNumberId, Pin, Timestamp};
 
 const ROUNDS: u64 = 25;
@@ -78,10 +78,13 @@ async fn write(stores: Stores, first_id: u64, writer: u64) {
             say(&format!("buried {id}"));
         }
         if id % 7 == 0 {
-            let count = stores
+            let noted = stores
                 .registrations
-                .note(number(writer + 1), RegistrationCall::Register);
-            say(&format!("noted {} {}", writer + 1, count.await.unwrap()));
+                .note(number(writer + 1), RegistrationCall::Register, u32::MAX);
+            let Note::Taken { calls, .. } = noted.await.unwrap() else {
+                panic!("there is no limit");
+            };
+            say(&format!("noted {} {calls}", writer + 1));
         }
     }
 }

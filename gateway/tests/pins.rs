@@ -221,6 +221,59 @@ async fn another_callers_media_look_like_unknown_ones() {
     assert_sent(&billing.send_image(NO_STORAGE, media).await);
 }
 
+#[tokio::test]
+async fn another_callers_media_are_asked_about_and_counted_like_unknown_ones() {
+    use curfew_emulator::{Effect, Fault, Operation};
+    let policies = format!(
+        "{}{}{}",
+        four(),
+        caller_table(
+            "billing",
+            "cfw_billing",
+            &[NO_STORAGE, DEFAULT],
+            &["send", "media"]
+        ),
+        caller_table("support", "cfw_support", &[OTHER_DEFAULT], &["send", "media"]),
+    );
+    let world = World::of(&policies).await;
+    let (billing, support) = (world.caller("cfw_billing"), world.caller("cfw_support"));
+    // The second one Meta would share with all numbers of the business.
+    let theirs = [billing.upload(NO_STORAGE).await, billing.upload(DEFAULT).await];
+    let questions = || {
+        let received = world.emulator.received();
+        let of_media = |call: &&curfew_emulator::Received| call.operation == Operation::MediaMetadata;
+        received.iter().filter(of_media).count()
+    };
+    let error = Effect::Error {
+        status: 500,
+        code: 131_000,
+        subcode: None,
+        details: None,
+    };
+    world.emulator.fault(Fault::new(Operation::MediaMetadata, error));
+    for media in [NOBODYS, theirs[0], theirs[1]] {
+        let reply = support.send_image(OTHER_DEFAULT, media).await;
+        reply.assert_refused(503, 131_016, "upstream_unanswered");
+    }
+    world.emulator.clear_faults();
+    let before = questions();
+    for (asked, media) in [NOBODYS, theirs[0], theirs[1]].into_iter().enumerate() {
+        for _ in 0..2 {
+            let reply = support.send_image(OTHER_DEFAULT, media).await;
+            assert_missing(&reply, "media_not_usable");
+            let reply = support.get(&format!("/v23.0/{media}")).await;
+            assert_missing(&reply, "media_not_usable");
+            assert_eq!(questions(), before + asked + 1, "once each");
+        }
+    }
+    for guess in 1..20 {
+        support.send_image(OTHER_DEFAULT, NOBODYS + guess).await;
+    }
+    assert_eq!(questions(), before + 10);
+    assert_sent(&billing.send_image(NO_STORAGE, theirs[0]).await);
+    assert_sent(&billing.send_image(DEFAULT, theirs[1]).await);
+}
+
 /// Everything that can be asked about these media.
 async fn answers(world: &World, media: &[u64]) -> Vec<(String, (u16, Vec<(String, String)>, Value))> {
     let client = world.client();

@@ -87,6 +87,56 @@ async fn registrations_that_meta_refuses_count_as_well() {
 }
 
 #[tokio::test]
+async fn whoever_has_no_right_to_a_number_brings_it_no_nearer_to_a_lock_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = json!({ "messaging_product": "whatsapp", "pin": "123456" });
+    for store in [
+        StoreConfig::Memory,
+        StoreConfig::Sqlite {
+            path: folder.path().join("curfew.db"),
+        },
+    ] {
+        let world = World::start(Setup {
+            store,
+            ..Setup::default()
+        })
+        .await;
+        let stranger = world.caller("EAAG-not-a-token");
+        for _ in 0..12 {
+            let reply = stranger.post("/v23.0/1001/register", &body).await;
+            assert_eq!(reply.code(), Some(190), "Meta's answer: {}", reply.text());
+        }
+        let world = world.restart().await;
+        for _ in 0..10 {
+            assert_eq!(register(&world, NO_STORAGE).await.status, 200);
+        }
+        register(&world, NO_STORAGE)
+            .await
+            .assert_refused(400, 133_016, "registration_lockout");
+    }
+}
+
+#[tokio::test]
+async fn a_registration_whose_outcome_is_not_known_counts() {
+    use curfew_emulator::{Effect, Fault, Operation};
+    let world = World::pass_through().await;
+    for effect in [
+        Effect::TruncateReply { after_bytes: 5 },
+        Effect::ResetRequest { after_bytes: 0 },
+    ] {
+        let fault = Fault::new(Operation::Settings, effect);
+        world.emulator.fault(fault);
+        for _ in 0..5 {
+            assert_ne!(register(&world, NO_STORAGE).await.status, 200);
+        }
+        world.emulator.clear_faults();
+    }
+    register(&world, NO_STORAGE)
+        .await
+        .assert_refused(400, 133_016, "registration_lockout");
+}
+
+#[tokio::test]
 async fn refused_registrations_do_not_count() {
     let world = World::pass_through().await;
     let away = json!({ "messaging_product": "whatsapp", "pin": "123456", "data_localization_region": "IN" });

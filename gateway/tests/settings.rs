@@ -160,6 +160,27 @@ async fn a_caller_whose_token_cannot_read_the_settings_stops_nobody_else() {
 }
 
 #[tokio::test]
+async fn settings_calls_without_a_right_to_the_number_stop_nobody() {
+    let world = World::pass_through().await;
+    let stranger = world.caller("EAAG-not-a-token");
+    let settings = serde_json::json!({
+        "storage_configuration": { "status": "NO_STORAGE_ENABLED", "retention_minutes": 60 },
+    });
+    assert_works(&world, NO_STORAGE).await;
+    for _ in 0..3 {
+        let reply = stranger.post("/v23.0/1001/settings", &settings).await;
+        assert_eq!(
+            (reply.code(), reply.reason()),
+            (Some(190), None),
+            "{}",
+            reply.text()
+        );
+        assert_works(&world, NO_STORAGE).await;
+    }
+    assert_eq!(world.settings_reads(NO_STORAGE), 1);
+}
+
+#[tokio::test]
 async fn twenty_sends_at_once_read_the_settings_once() {
     let world = World::pass_through().await;
     world

@@ -209,6 +209,28 @@ async fn forty_guesses_at_once_ask_ten_times_at_most() {
 }
 
 #[tokio::test]
+async fn what_meta_denies_one_token_is_not_denied_to_another() {
+    let world = World::pass_through().await;
+    let media = receive(&world, NO_STORAGE);
+    let no = Effect::Error {
+        status: 400,
+        code: 100,
+        subcode: Some(33),
+        details: None,
+    };
+    world.emulator.fault(Fault::new(Operation::MediaMetadata, no));
+    let stranger = world.caller("EAAG-of-another-business");
+    assert_unknown(&metadata(&stranger, media, NO_STORAGE).await);
+    for guess in 0..20 {
+        assert_unknown(&metadata(&stranger, FIRST_GUESS + guess, NO_STORAGE).await);
+    }
+    assert_eq!(questions(&world), 10);
+    world.emulator.clear_faults();
+    let reply = metadata(&world.client(), media, NO_STORAGE).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+#[tokio::test]
 async fn whoever_hangs_up_gets_no_more_guesses() {
     let world = World::pass_through().await;
     world

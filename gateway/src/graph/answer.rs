@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use curfew_policies::MediaId;
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -29,14 +30,26 @@ pub fn uploaded_media(body: &[u8]) -> Option<MediaId> {
     id_of(serde_json::from_slice::<Uploaded<'_>>(body).ok()?.id)
 }
 
-/// Whether an answer says `{"success":true}`.
+/// What an answer says in `{"success":…}`, if it says so.
 #[must_use]
-pub fn is_success(body: &[u8]) -> bool {
+pub fn success(body: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]
     struct Success {
         success: bool,
     }
-    serde_json::from_slice::<Success>(body).is_ok_and(|answer| answer.success)
+    serde_json::from_slice::<Success>(body)
+        .ok()
+        .map(|answer| answer.success)
+}
+
+/// Whether Meta says that whoever asked may not: then it did nothing of what was asked (Cloud API, "Error codes",
+/// "Authorization errors": 0, 3, 10, 190 and 200 to 299).
+#[must_use]
+pub fn is_authorization_refusal(status: StatusCode, body: &[u8]) -> bool {
+    error_code(body).is_some_and(|code| {
+        matches!(code, 0 | 3 | 10 | 190 | 200..=299)
+            || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    })
 }
 
 /// `error.code` of an error answer, whatever the HTTP status (Cloud API, "Error codes": branch on the code).
@@ -219,6 +232,22 @@ mod tests {
         let body = br#"{"paging":{"next":"https://graph.facebook.com.evil.example/v1/2"}}"#;
         let rewritten = paging_rewritten(body, "https://graph.facebook.com", "http://gw:1").unwrap();
         assert_eq!(&rewritten[..], br#"{"paging":{"next":""}}"#);
+    }
+
+    #[test]
+    fn only_what_names_the_askers_rights_is_an_authorization_refusal() {
+        let is_refusal = |status, code| {
+            let body = format!("{{\"error\":{{\"code\":{code}}}}}");
+            is_authorization_refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+        };
+        for code in [0, 3, 10, 190, 200, 299] {
+            assert!(is_refusal(400, code), "{code}");
+        }
+        for code in [1, 2, 4, 100, 300, 131_005, 133_016] {
+            assert!(!is_refusal(400, code), "{code}");
+            assert!(is_refusal(401, code) && is_refusal(403, code), "{code}");
+        }
+        assert!(!is_authorization_refusal(StatusCode::UNAUTHORIZED, b"<html>"));
     }
 
     #[test]

@@ -100,6 +100,9 @@ pub struct Route {
     pub body: BodyKind,
 }
 
+/// The name of the operation that calls a user.
+pub const CALL: &str = "call";
+
 const NO_QUERY: &[&str] = &[];
 const PAGED: &[&str] = &["limit", "after", "before"];
 const FIELDS: &[&str] = &["fields"];
@@ -263,7 +266,7 @@ pub const ROUTES: &[Route] = &[
         &["messages_encrypted"],
         UnverifiedOperation::MessagesEncrypted,
     ),
-    route(Method::POST, Node::Number, &["calls"], "call", Kind::Call),
+    route(Method::POST, Node::Number, &["calls"], CALL, Kind::Call),
     route(
         Method::GET,
         Node::Number,

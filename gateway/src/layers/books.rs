@@ -10,7 +10,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use curfew_policies::{
-    Enforcement, MOST_REGISTRATION_CALLS, Minute, NumberPolicy, Origin, PhoneNumberId, Pin, Reason,
+    Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, NumberPolicy, Origin, PhoneNumberId, Pin, Reason,
     StorageMode, Subject, Timestamp, TtlMinutes,
 };
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -19,6 +19,7 @@ use tower::{Layer, Service};
 
 use super::ask::Asker;
 use super::enforce::{Exchange, Form, Permitted};
+use super::graph_token::caller_tag;
 use super::{BoxFuture, download};
 use crate::body::ResponseBody;
 use crate::call::{Answer, Context, Credential, Destination, Purpose};
@@ -27,7 +28,9 @@ use crate::error::GatewayError;
 use crate::graph::answer;
 use crate::graph::media_host::MediaHosts;
 use crate::graph::media_url::media_url;
-use crate::stores::{Claims, Grant, MediaPins, Registrations, SettingsReadings, UrlGrants, UrlSigner};
+use crate::stores::{
+    Claims, Grant, MediaPins, Note, RegistrationCall, Registrations, SettingsReadings, UrlGrants, UrlSigner,
+};
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
 /// When an uploaded medium ends, for callers: the time that Meta does not tell. RFC 3339.
@@ -123,7 +126,19 @@ where
         };
         Box::pin(async move {
             let record = Arc::clone(&permitted.context().record);
-            let mut answer = keeper.keep(permitted).await?;
+            let purpose = permitted.purpose();
+            let mut answer = if purpose.outlives_its_caller() {
+                // A caller who hangs up ends this future, not the task.
+                let hung_up = keeper.books.forget_reading(purpose);
+                let kept = tokio::spawn(keeper.keep(permitted)).await;
+                // The task has forgotten what was to be forgotten.
+                if let Some(hung_up) = hung_up {
+                    hung_up.defuse();
+                }
+                kept.map_err(|_| GatewayError::ExchangeBroken)??
+            } else {
+                keeper.keep(permitted).await?
+            };
             // From the record, since an upload is judged to its end only while it goes out.
             if let Some(slug) = record.observed_slug() {
                 answer
@@ -153,24 +168,18 @@ where
         }
         let context = permitted.context().clone();
         let purpose = permitted.purpose();
-        self.note_registration(&context, purpose).await?;
+        let noted = self.note_registration(&context, purpose).await?;
 
         // Counted from before the first byte leaves: the earliest moment at which Meta can begin to count.
         let started = self.books.clock.now();
         let (exchange, form_end) =
             permitted.into_exchange(self.books.clock.clone(), self.books.readings.clone())?;
-        // Whatever comes of it, even if the caller hangs up meanwhile: it may have changed something. Before as well: while
-        // it is under way, nobody goes by what was read before.
-        let forgets = match purpose {
-            Purpose::ChangeStorage { number, .. } => {
-                self.books.readings.forget(number);
-                Some(ForgetReading {
-                    readings: self.books.readings.clone(),
-                    number,
-                })
-            }
-            _ => None,
-        };
+        // Whatever comes of it but Meta's word that nothing did: it may have changed something.
+        let forgets = self.books.forget_reading(purpose);
+        if let (Purpose::ChangeStorage { number, .. }, Credential::Gateway) = (purpose, &context.credential) {
+            // Nobody goes by what was read before while it is under way. Not in pass-through, where anybody may try.
+            self.books.readings.forget(number);
+        }
         let answer = match upload_policy(&context, purpose) {
             None => self.inner.call(exchange).await,
             Some(policy) => {
@@ -181,12 +190,14 @@ where
                 }
             }
         };
-        drop(forgets);
         let ttl_minutes = match form_end.map(super::enforce::FormEnd::outcome) {
             Some(Form::Stopped(error)) => return Err(error),
             Some(Form::Written { ttl_minutes }) => ttl_minutes,
             Some(Form::NotEnded) | None => None,
         };
+        if let Purpose::DeleteMedia { media } = purpose {
+            return self.book_deletion(media, answer).await;
+        }
         let answer = answer.map_err(|error| failed(purpose, error))?;
         if answer.status().is_redirection() {
             return Err(match purpose {
@@ -214,20 +225,23 @@ where
                 let rewritten = metadata.rewritten(&body, &url);
                 Ok(passed(parts, rewritten))
             }
-            Purpose::DeleteMedia { media } => {
-                let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
-                if parts.status.is_success() && answer::is_success(&body) {
-                    self.books.grants.forget_media(media);
-                    self.books
-                        .pins
-                        .bury(media)
-                        .await
-                        .map_err(|_| GatewayError::StoreUnavailable)?;
-                }
-                Ok(passed(parts, body))
-            }
             Purpose::ChangeStorage { number, .. } => {
+                // Only a refusal of the caller's own token takes nothing for granted: all else is forgotten at once.
+                let is_pass_through = context.principal.index.is_none();
+                let spares = forgets.filter(|_| is_pass_through && !answer.status().is_success());
                 let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
+                // Whoever has no token of Meta's for a number neither stops it nor brings it nearer to a lock-out.
+                if is_pass_through && answer::is_authorization_refusal(parts.status, &body) {
+                    if let Some(spares) = spares {
+                        spares.defuse();
+                    }
+                    if let Some((call, at)) = noted {
+                        let taken_back = self.books.registrations.take_back(number, call, at).await;
+                        taken_back.map_err(|_| GatewayError::StoreUnavailable)?;
+                    }
+                    return Ok(passed(parts, body));
+                }
+                drop(spares);
                 if let Some(policy) = context
                     .principal
                     .policies
@@ -237,7 +251,7 @@ where
                 {
                     self.books
                         .readings
-                        .current(policy, self.asker.settings(&context, number))
+                        .current(policy, || self.asker.settings(&context, number))
                         .await;
                 }
                 Ok(passed(parts, body))
@@ -255,7 +269,7 @@ where
                     .map_err(|_| GatewayError::OutcomeUnknown)?;
                 Ok(passed(parts, body))
             }
-            Purpose::Other => {
+            Purpose::Other | Purpose::DeleteMedia { .. } => {
                 let (parts, body) = answer.into_parts();
                 Ok(response(
                     parts.status,
@@ -267,27 +281,58 @@ where
     }
 
     /// Counts a registration before it goes out: if the gateway dies on the way, it is counted all the same.
-    async fn note_registration(&self, context: &Context, purpose: Purpose) -> Result<(), GatewayError> {
+    async fn note_registration(
+        &self,
+        context: &Context,
+        purpose: Purpose,
+    ) -> Result<Option<(RegistrationCall, Timestamp)>, GatewayError> {
         let Purpose::ChangeStorage {
             number,
             registration: Some(kind),
         } = purpose
         else {
-            return Ok(());
+            return Ok(None);
         };
-        let calls = self
-            .books
-            .registrations
-            .note(number, kind)
-            .await
-            .map_err(|_| GatewayError::StoreUnavailable)?;
-        // Two calls may have been judged at once, with one place left.
-        let is_enforced = context.principal.policies.enforcement == Enforcement::Enforce;
-        if calls > MOST_REGISTRATION_CALLS && is_enforced {
-            let reason = Reason::RegistrationLockout { calls: calls - 1 };
-            return Err(GatewayError::denied(reason, Subject::Number(number)));
+        let most = match context.principal.policies.enforcement {
+            Enforcement::Enforce => MOST_REGISTRATION_CALLS,
+            Enforcement::Monitor => u32::MAX,
+        };
+        let noted = self.books.registrations.note(number, kind, most).await;
+        match noted.map_err(|_| GatewayError::StoreUnavailable)? {
+            Note::Taken { at, .. } => Ok(Some((kind, at))),
+            // Two calls may have been judged at once, with one place left.
+            Note::Full { calls } => {
+                let reason = Reason::RegistrationLockout { calls };
+                Err(GatewayError::denied(reason, Subject::Number(number)))
+            }
         }
-        Ok(())
+    }
+
+    /// Buries a medium unless Meta says that it is still there: what is not known to live is dead.
+    async fn book_deletion(
+        &self,
+        media: MediaId,
+        answer: Result<MetaAnswer, ExchangeError>,
+    ) -> Result<Answer, GatewayError> {
+        let purpose = Purpose::DeleteMedia { media };
+        let answer = match answer {
+            // Nothing of it reached Meta.
+            Err(error @ ExchangeError::Unsent(_)) => return Err(failed(purpose, error)),
+            Err(error) => Err(failed(purpose, error)),
+            Ok(answer) if answer.status().is_redirection() => Err(GatewayError::UnusableAnswer("a redirect")),
+            Ok(answer) => whole(answer, SMALL_ANSWER_BYTES).await,
+        };
+        let lives = answer.as_ref().is_ok_and(|(parts, body)| {
+            parts.status.is_client_error()
+                || answer::error_code(body).is_some()
+                || answer::success(body) == Some(false)
+        });
+        if !lives {
+            self.books.grants.forget_media(media);
+            let buried = self.books.pins.bury(media).await;
+            buried.map_err(|_| GatewayError::StoreUnavailable)?;
+        }
+        answer.map(|(parts, body)| passed(parts, body))
     }
 
     /// Pins an uploaded medium before its id is told: no caller ever knows an id that the gateway does not.
@@ -355,20 +400,42 @@ fn upload_policy(context: &Context, purpose: Purpose) -> Option<&NumberPolicy> {
 struct ForgetReading {
     readings: SettingsReadings,
     number: PhoneNumberId,
+    is_armed: bool,
+}
+
+impl ForgetReading {
+    /// Leaves the reading as it is.
+    fn defuse(mut self) {
+        self.is_armed = false;
+    }
 }
 
 impl Drop for ForgetReading {
     fn drop(&mut self) {
-        self.readings.forget(self.number);
+        if self.is_armed {
+            self.readings.forget(self.number);
+        }
     }
 }
 
 impl Books {
+    /// For a call that can change a number's settings: what forgets their reading once it is over.
+    fn forget_reading(&self, purpose: Purpose) -> Option<ForgetReading> {
+        match purpose {
+            Purpose::ChangeStorage { number, .. } => Some(ForgetReading {
+                readings: self.readings.clone(),
+                number,
+                is_armed: true,
+            }),
+            _ => None,
+        }
+    }
+
     /// A URL of the gateway's for a medium, remembering Meta's own behind it.
     fn give_out_url(
         &self,
         context: &Context,
-        media: curfew_policies::MediaId,
+        media: MediaId,
         number: PhoneNumberId,
         upstream_url: &str,
     ) -> Result<String, GatewayError> {
@@ -377,17 +444,11 @@ impl Books {
                 "its media URL is on no host of upstream.media",
             ));
         }
-        let principal = &context.principal;
         let token = match &context.credential {
             Credential::Gateway => None,
             Credential::Caller(token) => Some(token.clone()),
         };
-        let name = principal
-            .index
-            .and_then(|index| principal.policies.callers.get(index));
-        let caller = self
-            .signer
-            .caller_tag(name.map_or(b"", |caller| caller.name.as_bytes()));
+        let caller = caller_tag(&self.signer, &context.principal, &context.credential);
         let unavailable = |_| GatewayError::StoreUnavailable;
         let grant = self
             .grants

@@ -22,6 +22,7 @@ use tower::{Layer, Service};
 use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::enforce::Exchange;
+use super::graph_token::caller_tag;
 use crate::body::Inbound;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
@@ -34,7 +35,7 @@ use crate::graph::routes::{BodyKind, Kind, Route};
 use crate::graph::settings::{STORAGE_NAMES, read_registration, read_settings};
 use crate::server::{BodyReadError, FrontDoorRefusal};
 use crate::stores::{
-    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings,
+    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, UrlSigner,
 };
 use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
@@ -49,6 +50,8 @@ pub struct Sources {
     pub pins: MediaPins,
     /// How often Meta may be asked about unknown media.
     pub denials: DenialBudget,
+    /// Tells callers' tokens apart.
+    pub signer: Arc<UrlSigner>,
     /// What settings were read as.
     pub readings: SettingsReadings,
     /// How often numbers were registered.
@@ -362,19 +365,24 @@ where
         media: MediaId,
         number: Option<PhoneNumberId>,
     ) -> Result<MediaFact, GatewayError> {
+        let caller = context.principal.caller();
         let known = self.pinned(media);
-        if known != MediaFact::Unknown {
+        if matches!(known, MediaFact::Pinned(pin) if caller.may_use(pin.number)) {
             return Ok(known);
         }
+        // From here on a medium of numbers that the caller may not use is treated as one that nobody has: what it may not
+        // know must not show by what is asked, how long that takes, or whether it counts.
         let policies = &context.principal.policies;
         let Some(policy) = number
-            .filter(|number| context.principal.caller().may_use(*number))
+            .filter(|number| caller.may_use(*number))
             .and_then(|number| policies.numbers.get(&number))
         else {
             return Ok(MediaFact::Unknown);
         };
         match policy.media.unknown_ids {
-            UnknownIds::Deny | UnknownIds::Allow => Ok(MediaFact::Unknown),
+            UnknownIds::Deny => Ok(MediaFact::Unknown),
+            // What is pinned is not left to Meta: it shares media that have a promise, too.
+            UnknownIds::Allow => Ok(known),
             UnknownIds::Verify => self.verify(context, media, policy).await,
         }
     }
@@ -388,7 +396,12 @@ where
         policy: &NumberPolicy,
     ) -> Result<MediaFact, GatewayError> {
         let number = policy.phone_number_id;
-        let question = match self.sources.denials.may_ask(number, media) {
+        // In pass-through each token has a budget of its own, or a stranger's guesses, which Meta denies whatever they are,
+        // would hide from others what is theirs.
+        let is_pass_through = context.principal.index.is_none();
+        let asker = is_pass_through
+            .then(|| caller_tag(&self.sources.signer, &context.principal, &context.credential));
+        let question = match self.sources.denials.may_ask(number, asker, media) {
             Ask::Yes(question) => question,
             Ask::AlreadyDenied | Ask::BudgetSpent => return Ok(MediaFact::Denied),
         };
@@ -396,6 +409,17 @@ where
         // moment that is known; under No Storage it is the shortest life that a medium can have.
         let asked_at = self.sources.clock.now();
         match self.asker.media(context, media, number).await {
+            // A pin stands, whatever Meta says: the only one that gets here is of a number that the caller may not use.
+            Ok(_)
+                if self
+                    .sources
+                    .pins
+                    .find(media)
+                    .is_some_and(|pin| pin.number != number) =>
+            {
+                question.denied();
+                Ok(MediaFact::Denied)
+            }
             Ok(Owned::Theirs(_)) => {
                 question.give_back();
                 let minutes = match policy.storage {
@@ -440,7 +464,7 @@ where
         }
         self.sources
             .readings
-            .current(policy, self.asker.settings(context, number))
+            .current(policy, || self.asker.settings(context, number))
             .await
     }
 

@@ -20,8 +20,8 @@ use tower::{Layer, Service};
 
 use super::enforce::{Exchange, ExchangeParts, ExchangeTarget};
 use crate::body::Outbound;
-use crate::call::Credential;
-use crate::stores::{CryptoUnavailable, UrlSigner};
+use crate::call::{Credential, Principal};
+use crate::stores::{CallerTag, CryptoUnavailable, UrlSigner};
 use crate::upstream::{ExchangeError, MetaAnswer};
 
 /// Fixed and not empty: some values fail at the media host.
@@ -79,7 +79,24 @@ impl<S> Layer<S> for GraphTokenLayer {
 ///
 /// When the cryptographic library refuses.
 pub fn url_signer(token: &SecretString, minute: Minute) -> Result<UrlSigner, CryptoUnavailable> {
-    UrlSigner::derived_from(token.expose_secret().as_bytes(), minute)
+    UrlSigner::derived_from(bytes_of(token), minute)
+}
+
+/// Stands for whoever asks: for a caller of the policy, or in pass-through for whoever has the token that came.
+#[must_use]
+pub fn caller_tag(signer: &UrlSigner, principal: &Principal, credential: &Credential) -> CallerTag {
+    let name = principal
+        .index
+        .and_then(|index| principal.policies.callers.get(index));
+    signer.caller_tag(match (name, credential) {
+        (Some(caller), _) => caller.name.as_bytes(),
+        (None, Credential::Caller(token)) => bytes_of(token),
+        (None, Credential::Gateway) => b"",
+    })
+}
+
+fn bytes_of(token: &SecretString) -> &[u8] {
+    token.expose_secret().as_bytes()
 }
 
 /// The service.

@@ -75,9 +75,12 @@ where
         });
         WatchFuture {
             inner,
-            record,
-            clock: self.clock.clone(),
-            started,
+            line: Line {
+                record,
+                clock: self.clock.clone(),
+                started,
+                is_written: false,
+            },
         }
     }
 }
@@ -87,9 +90,44 @@ pin_project! {
     pub struct WatchFuture<F> {
         #[pin]
         inner: F,
-        record: Arc<Record>,
-        clock: Clock,
-        started: Moment,
+        line: Line,
+    }
+}
+
+/// A request's log line, written once: when the answer is there, or when nobody waits for it any more. What the caller did
+/// not wait for may have reached Meta all the same.
+struct Line {
+    record: Arc<Record>,
+    clock: Clock,
+    started: Moment,
+    is_written: bool,
+}
+
+impl Line {
+    /// Writes it, with status 0 where there was none.
+    fn write(&mut self, status: u16, reason: Option<&str>, outcome: Option<&str>) {
+        self.is_written = true;
+        tracing::info!(
+            caller = self.record.caller_name(),
+            operation = self.record.operation_name(),
+            number = self.record.number_id(),
+            status,
+            reason,
+            outcome,
+            observed = self.record.observed_slug(),
+            unverified = self.record.unverified_use(),
+            micros =
+                u64::try_from(self.clock.monotonic().since(self.started).as_micros()).unwrap_or(u64::MAX),
+            "request"
+        );
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.is_written {
+            self.write(0, None, Some("caller gone"));
+        }
     }
 }
 
@@ -106,18 +144,7 @@ where
             .headers()
             .get(CURFEW_REASON)
             .and_then(|value| value.to_str().ok());
-        tracing::info!(
-            caller = this.record.caller_name(),
-            operation = this.record.operation_name(),
-            number = this.record.number_id(),
-            status = answer.status().as_u16(),
-            reason,
-            observed = this.record.observed_slug(),
-            unverified = this.record.unverified_use(),
-            micros =
-                u64::try_from(this.clock.monotonic().since(*this.started).as_micros()).unwrap_or(u64::MAX),
-            "request"
-        );
+        this.line.write(answer.status().as_u16(), reason, None);
         Poll::Ready(Ok(answer))
     }
 }

@@ -4,7 +4,10 @@
 //! after twenty failed ones in an hour, so one badly behaved service could stop all others. Ten an hour and number, then
 //! unknown ids are answered without asking; and an id that Meta has denied is not asked about again for an hour.
 //!
-//! In memory and by monotonic time: a restart forgets at most ten denials a number.
+//! In pass-through, where each caller has a token of its own and Meta denies a wrong one everything, each token has its
+//! own ten, and all of a number's together have thirty.
+//!
+//! In memory and by monotonic time: a restart forgets at most that many denials a number.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +15,19 @@ use std::time::Duration;
 
 use curfew_policies::{MediaId, Minute, PhoneNumberId};
 
+use super::CallerTag;
 use crate::clock::{Clock, Moment};
 
-/// How many denials a number may have in the window.
+/// How many denials a number may have in the window, in pass-through for each token.
 const BUDGET: usize = 10;
+/// How many denials a number may have in the window from all tokens together.
+const BUDGET_OF_ALL_TOKENS: usize = 30;
 /// How long a denial counts and is remembered, in minutes: an hour.
 const WINDOW_MINUTES: u32 = 60;
 
 /// What is left of each number's denials. Cheap to clone; clones share it.
 ///
-/// Holds at most ten ids for each number that it was asked about: ask only for numbers of the policy.
+/// Holds at most thirty ids for each number that it was asked about: ask only for numbers of the policy.
 #[derive(Clone, Debug)]
 pub struct DenialBudget {
     numbers: Arc<Mutex<HashMap<PhoneNumberId, Spending>>>,
@@ -50,19 +56,25 @@ pub enum Ask {
 pub struct Question {
     budget: DenialBudget,
     number: PhoneNumberId,
+    asker: Asker,
     media: MediaId,
     is_settled: bool,
 }
 
+/// Whose token asks in pass-through; elsewhere the gateway's own does, for all.
+type Asker = Option<CallerTag>;
+
 #[derive(Debug, Default)]
 struct Spending {
     denials: Vec<Denial>,
-    open_questions: usize,
+    /// Whose questions are still open.
+    open_questions: Vec<Asker>,
 }
 
 #[derive(Debug)]
 struct Denial {
     at: Moment,
+    asker: Asker,
     /// Unless the outcome is not known: then the same may be asked again.
     media: Option<MediaId>,
 }
@@ -78,33 +90,41 @@ impl DenialBudget {
         }
     }
 
-    /// Whether Meta may be asked, naming `number`, about `media`.
-    pub fn may_ask(&self, number: PhoneNumberId, media: MediaId) -> Ask {
+    /// Whether Meta may be asked, naming `number`, about `media`; in pass-through with `asker`'s token.
+    pub fn may_ask(&self, number: PhoneNumberId, asker: Option<CallerTag>, media: MediaId) -> Ask {
         let now = self.clock.monotonic();
         let mut numbers = self.lock();
         let spending = numbers.entry(number).or_default();
         spending
             .denials
             .retain(|denial| now.since(denial.at) < self.window);
-        if spending.denials.iter().any(|denial| denial.media == Some(media)) {
+        let is_same = |denial: &Denial| denial.media == Some(media) && denial.asker == asker;
+        if spending.denials.iter().any(is_same) {
             return Ask::AlreadyDenied;
         }
-        if spending.denials.len() + spending.open_questions >= BUDGET {
+        let denied = spending.denials.iter().map(|denial| denial.asker);
+        let spent: Vec<_> = denied.chain(spending.open_questions.iter().copied()).collect();
+        let by_asker = spent.iter().filter(|spender| **spender == asker).count();
+        if by_asker >= BUDGET || spent.len() >= BUDGET_OF_ALL_TOKENS {
             return Ask::BudgetSpent;
         }
-        spending.open_questions += 1;
+        spending.open_questions.push(asker);
         Ask::Yes(Question {
             budget: self.clone(),
             number,
+            asker,
             media,
             is_settled: false,
         })
     }
 
-    fn settle(&self, number: PhoneNumberId, denial: Option<Denial>) {
+    fn settle(&self, number: PhoneNumberId, asker: Asker, denial: Option<Denial>) {
         let mut numbers = self.lock();
         let spending = numbers.entry(number).or_default();
-        spending.open_questions = spending.open_questions.saturating_sub(1);
+        let open = spending.open_questions.iter().position(|open| *open == asker);
+        if let Some(index) = open {
+            spending.open_questions.swap_remove(index);
+        }
         spending.denials.extend(denial);
     }
 
@@ -116,30 +136,29 @@ impl DenialBudget {
 impl Question {
     /// Meta denied it: spent, and not asked again for an hour.
     pub fn denied(mut self) {
-        self.settle(|at, media| {
-            Some(Denial {
-                at,
-                media: Some(media),
-            })
-        });
+        self.settle(Some(Some(self.media)));
     }
 
     /// Meta did not deny it, or was not asked after all: nothing is spent.
     pub fn give_back(mut self) {
-        self.settle(|_, _| None);
+        self.settle(None);
     }
 
-    fn settle(&mut self, denial: impl FnOnce(Moment, MediaId) -> Option<Denial>) {
+    fn settle(&mut self, denied: Option<Option<MediaId>>) {
         self.is_settled = true;
-        let denial = denial(self.budget.clock.monotonic(), self.media);
-        self.budget.settle(self.number, denial);
+        let denial = denied.map(|media| Denial {
+            at: self.budget.clock.monotonic(),
+            asker: self.asker,
+            media,
+        });
+        self.budget.settle(self.number, self.asker, denial);
     }
 }
 
 impl Drop for Question {
     fn drop(&mut self) {
         if !self.is_settled {
-            self.settle(|at, _| Some(Denial { at, media: None }));
+            self.settle(Some(None));
         }
     }
 }
@@ -168,7 +187,7 @@ mod tests {
     }
 
     fn ask(budget: &DenialBudget, number_id: u64, media_id: u64) -> Question {
-        match budget.may_ask(number(number_id), media(media_id)) {
+        match budget.may_ask(number(number_id), None, media(media_id)) {
             Ask::Yes(question) => question,
             refused => panic!("{refused:?}"),
         }
@@ -178,14 +197,23 @@ mod tests {
     fn ten_in_flight_at_once_do_not_overspend() {
         let (budget, _) = budget();
         let mut open: Vec<_> = (1..=10).map(|id| ask(&budget, 1, id)).collect();
-        assert!(matches!(budget.may_ask(number(1), media(11)), Ask::BudgetSpent));
+        assert!(matches!(
+            budget.may_ask(number(1), None, media(11)),
+            Ask::BudgetSpent
+        ));
         drop(ask(&budget, 2, 11));
         open.remove(0).give_back();
         let again = ask(&budget, 1, 11);
-        assert!(matches!(budget.may_ask(number(1), media(12)), Ask::BudgetSpent));
+        assert!(matches!(
+            budget.may_ask(number(1), None, media(12)),
+            Ask::BudgetSpent
+        ));
         again.denied();
         open.into_iter().for_each(Question::denied);
-        assert!(matches!(budget.may_ask(number(1), media(12)), Ask::BudgetSpent));
+        assert!(matches!(
+            budget.may_ask(number(1), None, media(12)),
+            Ask::BudgetSpent
+        ));
     }
 
     #[test]
@@ -193,7 +221,10 @@ mod tests {
         let (budget, time) = budget();
         ask(&budget, 1, 5).denied();
         time.advance(HOUR - Duration::from_nanos(1));
-        assert!(matches!(budget.may_ask(number(1), media(5)), Ask::AlreadyDenied));
+        assert!(matches!(
+            budget.may_ask(number(1), None, media(5)),
+            Ask::AlreadyDenied
+        ));
         ask(&budget, 2, 5).give_back();
         time.advance(Duration::from_nanos(1));
         ask(&budget, 1, 5).give_back();
@@ -205,9 +236,34 @@ mod tests {
         for _ in 0..10 {
             drop(ask(&budget, 1, 5));
         }
-        assert!(matches!(budget.may_ask(number(1), media(5)), Ask::BudgetSpent));
+        assert!(matches!(
+            budget.may_ask(number(1), None, media(5)),
+            Ask::BudgetSpent
+        ));
         time.advance(HOUR);
         ask(&budget, 1, 5).give_back();
+    }
+
+    #[test]
+    fn each_token_has_ten_and_all_together_thirty() {
+        let (budget, time) = budget();
+        let signer = crate::stores::UrlSigner::random(Minute::REAL).unwrap();
+        let token = |id: u8| Some(signer.caller_tag(&[id]));
+        for (asker, granted) in [(1, 10), (2, 10), (3, 10), (4, 0)] {
+            let asked = (1..=15).filter(|id| match budget.may_ask(number(1), token(asker), media(*id)) {
+                Ask::Yes(question) => {
+                    question.denied();
+                    true
+                }
+                Ask::AlreadyDenied | Ask::BudgetSpent => false,
+            });
+            assert_eq!(asked.count(), granted, "token {asker}");
+        }
+        let first = |asker| budget.may_ask(number(1), token(asker), media(1));
+        assert!(matches!(first(1), Ask::AlreadyDenied));
+        assert!(matches!(first(4), Ask::BudgetSpent));
+        time.advance(HOUR);
+        assert!(matches!(first(4), Ask::Yes(_)));
     }
 
     #[test]
@@ -219,7 +275,7 @@ mod tests {
                     let budget = &budget;
                     scope.spawn(move || {
                         let ids = (1..=50).map(|id| media(thread * 50 + id));
-                        let asked = ids.filter_map(|id| match budget.may_ask(number(1), id) {
+                        let asked = ids.filter_map(|id| match budget.may_ask(number(1), None, id) {
                             Ask::Yes(question) => Some(question),
                             Ask::AlreadyDenied | Ask::BudgetSpent => None,
                         });
@@ -244,7 +300,7 @@ mod tests {
                 let pause = Duration::from_secs(seconds);
                 time.advance(pause);
                 elapsed += pause;
-                if let Ask::Yes(question) = budget.may_ask(number(1), media(id)) {
+                if let Ask::Yes(question) = budget.may_ask(number(1), None, media(id)) {
                     match outcome {
                         0 => question.give_back(),
                         1 => { question.denied(); spent.push(elapsed); }

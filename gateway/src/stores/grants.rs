@@ -7,6 +7,7 @@
 //!
 //! Media URLs are good for five minutes (Cloud API, "Media"), so ours are not good for longer.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -67,7 +68,8 @@ impl fmt::Debug for Grant {
 
 /// The grants of the last five minutes. Cheap to clone; clones share them.
 ///
-/// Bounded: when it is full, a new grant takes the place of the oldest.
+/// Bounded: when it is full, a new grant takes the place of the oldest one of whoever holds the most, so that nobody's reads
+/// push out everybody else's.
 #[derive(Clone, Debug)]
 pub struct UrlGrants {
     table: Arc<Mutex<Table>>,
@@ -79,8 +81,51 @@ pub struct UrlGrants {
 #[derive(Debug, Default)]
 struct Table {
     grants: HashMap<GrantId, (Deadline, Arc<Grant>)>,
-    /// The ids in the order in which they end; some may be gone already.
+    /// The ids in the order in which they end.
     order: VecDeque<GrantId>,
+    /// How many each caller holds; none that holds none.
+    held: HashMap<CallerTag, usize>,
+}
+
+impl Table {
+    fn insert(&mut self, id: GrantId, deadline: Deadline, grant: Grant) {
+        *self.held.entry(grant.caller).or_default() += 1;
+        self.order.push_back(id);
+        self.grants.insert(id, (deadline, Arc::new(grant)));
+    }
+
+    /// Removes what `order` does not name any more, or is about to stop naming.
+    fn remove(&mut self, id: &GrantId) {
+        let Some((_, grant)) = self.grants.remove(id) else {
+            return;
+        };
+        if let Entry::Occupied(mut held) = self.held.entry(grant.caller) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+    }
+
+    /// Lets go the oldest grant of whoever holds the most.
+    fn make_room(&mut self) {
+        let most = self.held.iter().max_by_key(|(_, count)| **count);
+        let Some(most) = most.map(|(caller, _)| *caller) else {
+            return;
+        };
+        let is_theirs = |id: &GrantId| {
+            let held = self.grants.get(id);
+            held.is_some_and(|(_, grant)| grant.caller == most)
+        };
+        if let Some(id) = self
+            .order
+            .iter()
+            .position(is_theirs)
+            .and_then(|index| self.order.remove(index))
+        {
+            self.remove(&id);
+        }
+    }
 }
 
 impl UrlGrants {
@@ -110,14 +155,10 @@ impl UrlGrants {
         let deadline = self.clock.deadline(self.life);
         let mut table = self.lock();
         self.drop_ended(&mut table);
-        while table.order.len() >= self.capacity.get() {
-            let Some(oldest) = table.order.pop_front() else {
-                break;
-            };
-            table.grants.remove(&oldest);
+        if table.order.len() >= self.capacity.get() {
+            table.make_room();
         }
-        table.order.push_back(id);
-        table.grants.insert(id, (deadline, Arc::new(grant)));
+        table.insert(id, deadline, grant);
         Ok(id)
     }
 
@@ -131,7 +172,16 @@ impl UrlGrants {
 
     /// Drops every grant of `media`, which was deleted.
     pub fn forget_media(&self, media: MediaId) {
-        self.lock().grants.retain(|_, (_, grant)| grant.media != media);
+        let mut table = self.lock();
+        let is_of_it = |(_, (_, grant)): &(&GrantId, &(Deadline, Arc<Grant>))| grant.media == media;
+        let ids: Vec<_> = table.grants.iter().filter(is_of_it).map(|(id, _)| *id).collect();
+        for id in &ids {
+            table.remove(id);
+        }
+        if !ids.is_empty() {
+            let Table { grants, order, .. } = &mut *table;
+            order.retain(|id| grants.contains_key(id));
+        }
     }
 
     /// Frees what has ended, tokens included. To be called on a timer; reads do not depend on it.
@@ -152,12 +202,12 @@ impl UrlGrants {
     }
 
     fn drop_ended(&self, table: &mut Table) {
-        while let Some(oldest) = table.order.front() {
+        while let Some(oldest) = table.order.front().copied() {
             let is_live = |(deadline, _): &(Deadline, _)| !self.clock.is_past(*deadline);
-            if table.grants.get(oldest).is_some_and(is_live) {
+            if table.grants.get(&oldest).is_some_and(is_live) {
                 break;
             }
-            table.grants.remove(oldest);
+            table.remove(&oldest);
             table.order.pop_front();
         }
     }

@@ -23,7 +23,7 @@ pub use denials::{Ask, DenialBudget, Question};
 pub use grants::{CallerTag, Claims, CryptoUnavailable, Grant, GrantId, UrlError, UrlGrants, UrlSigner};
 pub use pins::MediaPins;
 pub use readings::{Asked, SettingsReadings};
-pub use registrations::{RegistrationCall, Registrations};
+pub use registrations::{Note, RegistrationCall, Registrations};
 
 use crate::clock::Clock;
 

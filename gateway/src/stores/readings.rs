@@ -14,6 +14,9 @@ use crate::clock::{Clock, Moment};
 /// flood Meta with questions, short enough that it works again soon after the settings were mended.
 const QUARTERS_OF_A_MINUTE_WHEN_STOPPED: u32 = 1;
 
+/// How often Meta is asked in a row when calls that can change the settings overtake the question.
+const TRIES_WHEN_OVERTAKEN: u32 = 2;
+
 /// What came of asking Meta for a number's settings.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Asked {
@@ -73,10 +76,12 @@ impl SettingsReadings {
 
     /// What `number`'s settings are: the last reading while it is good, else what `ask` says now.
     ///
-    /// What could not be read is [`SettingsFact::Unread`], and stops the number; so does what was read while a call that can
-    /// change it went to Meta, since nobody knows which of the two came first.
-    pub async fn current<F>(&self, number: &NumberPolicy, ask: F) -> SettingsFact
+    /// What could not be read is [`SettingsFact::Unread`], and stops the number. What was read while a call that can change it
+    /// went to Meta is asked for once more, since nobody knows which of the two came first; overtaken again, it stops the
+    /// number too.
+    pub async fn current<A, F>(&self, number: &NumberPolicy, ask: A) -> SettingsFact
     where
+        A: Fn() -> F,
         F: Future<Output = Asked>,
     {
         self.good_for(number, Duration::ZERO, ask).await
@@ -99,13 +104,14 @@ impl SettingsReadings {
         let interval = self.shared.minute.times(number.verify_settings_minutes);
         loop {
             tokio::time::sleep(interval / 8).await;
-            self.good_for(number, interval / 2, ask()).await;
+            self.good_for(number, interval / 2, &ask).await;
         }
     }
 
     /// A reading that is good for at least `longer`: the last one, or what `ask` says now.
-    async fn good_for<F>(&self, number: &NumberPolicy, longer: Duration, ask: F) -> SettingsFact
+    async fn good_for<A, F>(&self, number: &NumberPolicy, longer: Duration, ask: A) -> SettingsFact
     where
+        A: Fn() -> F,
         F: Future<Output = Asked>,
     {
         let entry = self.entry(number.phone_number_id);
@@ -116,13 +122,27 @@ impl SettingsReadings {
         if let Some(fact) = self.fresh(&entry, longer) {
             return fact;
         }
+        for _ in 0..TRIES_WHEN_OVERTAKEN {
+            if let Some(fact) = self.read(&entry, number, &ask).await {
+                return fact;
+            }
+        }
+        SettingsFact::Unread
+    }
+
+    /// Asks, and keeps what comes of it; `None` when that was overtaken.
+    async fn read<A, F>(&self, entry: &Entry, number: &NumberPolicy, ask: &A) -> Option<SettingsFact>
+    where
+        A: Fn() -> F,
+        F: Future<Output = Asked>,
+    {
         // The reading counts from before the question: what changed while Meta answered is caught by the next one.
         let asked_at = self.shared.clock.monotonic();
         let forgotten = entry.known().forgotten;
-        let observed = match ask.await {
+        let observed = match ask().await {
             Asked::Read(observed) => Some(observed),
             Asked::Unread => None,
-            Asked::NotToThisCaller => return SettingsFact::Unread,
+            Asked::NotToThisCaller => return Some(SettingsFact::Unread),
         };
         let keep = if observed == Some(ObservedStorage::Mode(number.storage)) {
             self.shared.minute.times(number.verify_settings_minutes)
@@ -131,13 +151,13 @@ impl SettingsReadings {
         };
         let mut known = entry.known();
         if known.forgotten != forgotten {
-            return SettingsFact::Unread;
+            return None;
         }
         known.last = Some(Reading {
             observed,
             good_until: asked_at.after(keep),
         });
-        fact(observed)
+        Some(fact(observed))
     }
 
     /// Forgets `number`'s reading, and the one that is under way: a call that can change it went to Meta.
@@ -172,7 +192,7 @@ fn fact(observed: Option<ObservedStorage>) -> SettingsFact {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
 
     use curfew_policies::{StorageMode, Timestamp};
     use futures_util::FutureExt as _;
@@ -195,7 +215,7 @@ mod tests {
     /// The fact, and whether Meta was asked for it.
     fn current(readings: &SettingsReadings, number: &NumberPolicy, answer: Asked) -> (SettingsFact, bool) {
         let asked = Cell::new(false);
-        let ask = async {
+        let ask = || async {
             asked.set(true);
             answer
         };
@@ -206,13 +226,32 @@ mod tests {
     #[test]
     fn a_reading_that_was_under_way_when_the_settings_changed_is_not_kept() {
         let (readings, number, _) = readings();
-        let (answer, answered) = oneshot::channel();
-        let mut early = Box::pin(readings.current(&number, async { answered.await.unwrap() }));
-        assert!((&mut early).now_or_never().is_none());
-        readings.forget(number.phone_number_id);
-        answer.send(RIGHT).unwrap();
-        assert_eq!(early.now_or_never(), Some(SettingsFact::Unread));
-        assert_eq!(current(&readings, &number, WRONG), (fact_of(WRONG), true));
+        for overtaken in 1..=2 {
+            let (answers, answered): (Vec<_>, Vec<_>) = (0..2).map(|_| oneshot::channel()).unzip();
+            let answered = RefCell::new(answered);
+            let asked = || {
+                let next = answered.borrow_mut().remove(0);
+                async { next.await.unwrap() }
+            };
+            let mut early = Box::pin(readings.current(&number, asked));
+            let mut known = None;
+            for (round, answer) in answers.into_iter().enumerate() {
+                assert!((&mut early).now_or_never().is_none());
+                if round < overtaken {
+                    readings.forget(number.phone_number_id);
+                }
+                answer.send(if round == 0 { WRONG } else { RIGHT }).unwrap();
+                known = (&mut early).now_or_never();
+            }
+            if overtaken == 1 {
+                assert_eq!(known, Some(fact_of(RIGHT)), "asked once more");
+                assert_eq!(current(&readings, &number, WRONG), (fact_of(RIGHT), false));
+                readings.forget(number.phone_number_id);
+            } else {
+                assert_eq!(known, Some(SettingsFact::Unread), "and no more");
+                assert_eq!(current(&readings, &number, WRONG), (fact_of(WRONG), true));
+            }
+        }
     }
 
     #[test]

@@ -59,18 +59,61 @@ impl Registrations {
         self.calls.recent(number, call, self.clock.now())
     }
 
-    /// Notes a call that is about to go out, and returns how many there are now with it, so that of two at once only one
-    /// takes the last free place. To be awaited before the first byte is written.
+    /// Notes a call that is about to go out, unless `most` of its kind count already: of two at once only one takes the last
+    /// free place, and the other is not noted. To be awaited before the first byte is written.
     ///
     /// # Errors
     ///
     /// When the note could not be made durable; then the call must not go out.
-    pub async fn note(&self, number: PhoneNumberId, call: RegistrationCall) -> Result<u32, StoreError> {
+    pub async fn note(
+        &self,
+        number: PhoneNumberId,
+        call: RegistrationCall,
+        most: u32,
+    ) -> Result<Note, StoreError> {
         match &self.writer {
-            None => Ok(self.calls.note(number, call, self.clock.now())),
-            Some(writer) => writer.note(number, call).await,
+            None => Ok(self.calls.note(number, call, self.clock.now(), most)),
+            Some(writer) => writer.note(number, call, most).await,
         }
     }
+
+    /// Takes back the note of a call that was made `at` this time: Meta did not take it for one.
+    ///
+    /// # Errors
+    ///
+    /// When that could not be made durable; then the call counts on.
+    pub async fn take_back(
+        &self,
+        number: PhoneNumberId,
+        call: RegistrationCall,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        match &self.writer {
+            None => {
+                self.calls.take_back(number, call, at);
+                Ok(())
+            }
+            Some(writer) => writer.take_back(number, call, at).await,
+        }
+    }
+}
+
+/// What came of noting a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum Note {
+    /// It counts.
+    Taken {
+        /// How many there are now with it.
+        calls: u32,
+        /// As of when it counts, which is also what it is [taken back](Registrations::take_back) by.
+        at: Timestamp,
+    },
+    /// There were as many as may be: it was not noted.
+    Full {
+        /// How many there are.
+        calls: u32,
+    },
 }
 
 /// The calls of the last 72 hours, in memory.
@@ -88,12 +131,35 @@ impl CallLog {
         }
     }
 
-    pub(super) fn note(&self, number: PhoneNumberId, call: RegistrationCall, at: Timestamp) -> u32 {
+    pub(super) fn note(
+        &self,
+        number: PhoneNumberId,
+        call: RegistrationCall,
+        at: Timestamp,
+        most: u32,
+    ) -> Note {
         let mut calls = self.lock();
         let times = calls.entry((number, call)).or_default();
         times.retain(|time| self.counts(*time, at));
+        let noted = count(times.len());
+        if noted >= most {
+            return Note::Full { calls: noted };
+        }
         times.push(at);
-        count(times.len())
+        Note::Taken {
+            calls: count(times.len()),
+            at,
+        }
+    }
+
+    pub(super) fn take_back(&self, number: PhoneNumberId, call: RegistrationCall, at: Timestamp) {
+        let mut calls = self.lock();
+        let Some(times) = calls.get_mut(&(number, call)) else {
+            return;
+        };
+        if let Some(index) = times.iter().position(|time| *time == at) {
+            times.swap_remove(index);
+        }
     }
 
     /// Whether a call at `time` still counts at `now`.
@@ -107,7 +173,7 @@ impl CallLog {
         now.millis().checked_sub(window).map(Timestamp::from_millis)
     }
 
-    fn recent(&self, number: PhoneNumberId, call: RegistrationCall, now: Timestamp) -> u32 {
+    pub(super) fn recent(&self, number: PhoneNumberId, call: RegistrationCall, now: Timestamp) -> u32 {
         let calls = self.lock();
         let times = calls.get(&(number, call)).into_iter().flatten();
         count(times.filter(|time| self.counts(**time, now)).count())
@@ -140,10 +206,14 @@ mod tests {
         let calls = Registrations::in_memory(clock, Minute::REAL);
         for expected in 1..=3 {
             let noted = calls
-                .note(number(1), RegistrationCall::Register)
+                .note(number(1), RegistrationCall::Register, 3)
                 .now_or_never()
                 .unwrap();
-            assert_eq!(noted.unwrap(), expected);
+            let taken = Note::Taken {
+                calls: expected,
+                at: START,
+            };
+            assert_eq!(noted.unwrap(), taken);
         }
         assert_eq!(calls.recent(number(1), RegistrationCall::Register), 3);
         assert_eq!(calls.recent(number(1), RegistrationCall::Deregister), 0);
@@ -155,13 +225,37 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_back_or_not_noted_does_not_count() {
+        let (clock, time) = Clock::manual(START);
+        let calls = Registrations::in_memory(clock, Minute::REAL);
+        let note = || {
+            let noted = calls.note(number(1), RegistrationCall::Register, 2);
+            noted.now_or_never().unwrap().unwrap()
+        };
+        let first = Note::Taken { calls: 1, at: START };
+        assert_eq!(note(), first);
+        time.advance(Duration::from_secs(1));
+        assert!(matches!(note(), Note::Taken { calls: 2, .. }));
+        for _ in 0..3 {
+            assert_eq!(note(), Note::Full { calls: 2 });
+        }
+        for _ in 0..2 {
+            let taken_back = calls.take_back(number(1), RegistrationCall::Register, START);
+            taken_back.now_or_never().unwrap().unwrap();
+            assert_eq!(calls.recent(number(1), RegistrationCall::Register), 1);
+        }
+        assert!(matches!(note(), Note::Taken { calls: 2, .. }));
+    }
+
+    #[test]
     fn a_clock_set_back_forgets_no_call() {
         let (clock, time) = Clock::manual(START);
         let calls = Registrations::in_memory(clock, Minute::REAL);
         calls
-            .note(number(1), RegistrationCall::Deregister)
+            .note(number(1), RegistrationCall::Deregister, 1)
             .now_or_never()
             .unwrap()
+            .map(|note| assert!(matches!(note, Note::Taken { .. })))
             .unwrap();
         time.set_wall(Timestamp::from_millis(START.millis() - 3_600_000));
         assert_eq!(calls.recent(number(1), RegistrationCall::Deregister), 1);
@@ -172,9 +266,10 @@ mod tests {
         let (clock, time) = Clock::manual(START);
         let calls = Registrations::in_memory(clock, Minute::lasting(Duration::from_secs(1)).unwrap());
         calls
-            .note(number(1), RegistrationCall::Register)
+            .note(number(1), RegistrationCall::Register, 1)
             .now_or_never()
             .unwrap()
+            .map(|note| assert!(matches!(note, Note::Taken { .. })))
             .unwrap();
         time.advance(Duration::from_secs(72 * 60) - Duration::from_millis(1));
         assert_eq!(calls.recent(number(1), RegistrationCall::Register), 1);

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
 use super::pins::{PinMap, buried, merged};
-use super::registrations::{CallLog, RegistrationCall};
+use super::registrations::{CallLog, Note, RegistrationCall};
 use crate::clock::Clock;
 
 /// Marks a file as ours in SQLite's header: the letters "CRFW".
@@ -84,10 +84,19 @@ enum Write {
         limit: Timestamp,
         answer: Answer<usize>,
     },
+    /// `is_taken` is filled in by the commit.
     Note {
         number: PhoneNumberId,
         call: RegistrationCall,
-        answer: Answer<u32>,
+        most: u32,
+        is_taken: bool,
+        answer: Answer<Note>,
+    },
+    TakeBack {
+        number: PhoneNumberId,
+        call: RegistrationCall,
+        at: Timestamp,
+        answer: Answer<()>,
     },
 }
 
@@ -112,13 +121,37 @@ impl Writer {
         self.ask(|answer| Write::Forget { media, limit, answer }).await
     }
 
-    /// Notes a call, and returns how many count with it.
+    /// Notes a call, unless `most` count already.
     pub(super) async fn note(
         &self,
         number: PhoneNumberId,
         call: RegistrationCall,
-    ) -> Result<u32, StoreError> {
-        self.ask(|answer| Write::Note { number, call, answer }).await
+        most: u32,
+    ) -> Result<Note, StoreError> {
+        self.ask(|answer| Write::Note {
+            number,
+            call,
+            most,
+            is_taken: false,
+            answer,
+        })
+        .await
+    }
+
+    /// Takes back the note of a call that was made `at` this time.
+    pub(super) async fn take_back(
+        &self,
+        number: PhoneNumberId,
+        call: RegistrationCall,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.ask(|answer| Write::TakeBack {
+            number,
+            call,
+            at,
+            answer,
+        })
+        .await
     }
 
     async fn ask<T>(&self, write: impl FnOnce(Answer<T>) -> Write) -> Result<T, StoreError> {
@@ -327,7 +360,7 @@ fn load_calls(connection: &Connection, path: &Path, minute: Minute) -> Result<Ca
             path: path.to_owned(),
             what: format!("a registration_call of phone_number_id {number:?} does not make sense"),
         })?;
-        calls.note(number, call, at);
+        let _ = calls.note(number, call, at, u32::MAX);
     }
     Ok(calls)
 }
@@ -376,6 +409,9 @@ impl Scribe {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut changed = HashMap::new();
+        // Notes of this batch that the log in memory does not know yet. What the batch takes back frees its place only
+        // afterwards: too few for a moment, never too many.
+        let mut noted: HashMap<(PhoneNumberId, RegistrationCall), u32> = HashMap::new();
         for write in batch {
             match write {
                 Write::Record { media, pin, .. } => {
@@ -406,7 +442,21 @@ impl Scribe {
                         changed.insert(*media, None);
                     }
                 }
-                Write::Note { number, call, .. } => self.calls.keep(&transaction, *number, *call, now)?,
+                Write::Note {
+                    number,
+                    call,
+                    most,
+                    is_taken,
+                    ..
+                } => {
+                    let noted = noted.entry((*number, *call)).or_default();
+                    *is_taken = self.calls.recent(*number, *call, now).saturating_add(*noted) < *most;
+                    if *is_taken {
+                        self.calls.keep(&transaction, *number, *call, now)?;
+                        *noted += 1;
+                    }
+                }
+                Write::TakeBack { number, call, at, .. } => drop_call(&transaction, *number, *call, *at)?,
             }
         }
         transaction.commit()?;
@@ -431,8 +481,25 @@ impl Scribe {
             } => drop(answer.send(Ok(gravestone))),
             Write::Forget { media, answer, .. } => drop(answer.send(Ok(media.len()))),
             Write::Note {
-                number, call, answer, ..
-            } => drop(answer.send(Ok(self.calls.note(number, call, now)))),
+                number,
+                call,
+                is_taken,
+                answer,
+                ..
+            } => {
+                // What the file holds counts in memory too, so whether it was taken is not judged again.
+                let most = if is_taken { u32::MAX } else { 0 };
+                drop(answer.send(Ok(self.calls.note(number, call, now, most))));
+            }
+            Write::TakeBack {
+                number,
+                call,
+                at,
+                answer,
+            } => {
+                self.calls.take_back(number, call, at);
+                drop(answer.send(Ok(())));
+            }
         }
     }
 }
@@ -443,6 +510,7 @@ fn refuse(write: Write, error: &StoreError) {
         Write::Bury { answer, .. } => drop(answer.send(Err(error.clone()))),
         Write::Forget { answer, .. } => drop(answer.send(Err(error.clone()))),
         Write::Note { answer, .. } => drop(answer.send(Err(error.clone()))),
+        Write::TakeBack { answer, .. } => drop(answer.send(Err(error.clone()))),
     }
 }
 
@@ -483,6 +551,21 @@ impl CallLog {
         insert.execute(params![number.to_string(), name_of_call(call), millis(now)])?;
         Ok(())
     }
+}
+
+/// Drops one call of this kind and time from the file.
+fn drop_call(
+    transaction: &Transaction<'_>,
+    number: PhoneNumberId,
+    call: RegistrationCall,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut delete = transaction.prepare_cached(
+        "DELETE FROM registration_call WHERE rowid = (SELECT rowid FROM registration_call
+         WHERE phone_number_id = ?1 AND call = ?2 AND at_ms = ?3 LIMIT 1)",
+    )?;
+    delete.execute(params![number.to_string(), name_of_call(call), millis(at)])?;
+    Ok(())
 }
 
 fn name_of_origin(origin: Origin) -> &'static str {

@@ -277,3 +277,39 @@ async fn pages_follow_one_another_through_the_gateway_without_a_token() {
         "{queries:?}"
     );
 }
+
+#[tokio::test]
+async fn whatever_reaches_a_user_is_never_called_safe_to_repeat() {
+    use curfew_emulator::{Effect, Fault, Operation};
+    let policies =
+        "[[number]]\nphone_number_id = \"1003\"\nwaba_id = \"5001\"\nstorage = { mode = \"default\" }\n";
+    let world = World::of(policies).await;
+    let client = world.client();
+    for effect in [
+        Effect::ResetRequest { after_bytes: 0 },
+        Effect::TruncateReply { after_bytes: 2 },
+    ] {
+        world.emulator.fault(Fault::new(Operation::Any, effect.clone()));
+        for (target, body) in [
+            (
+                "/v23.0/1003/messages",
+                json!({ "messaging_product": "whatsapp", "to": "1", "text": { "body": "x" } }),
+            ),
+            (
+                "/v23.0/1003/calls",
+                json!({ "messaging_product": "whatsapp", "to": "1", "action": "connect" }),
+            ),
+            (
+                "/v23.0/1003/calls",
+                json!({ "messaging_product": "whatsapp", "to": "1", "recording": {} }),
+            ),
+            ("/v23.0/5001/signups", json!({ "confirmation_message": "a" })),
+            ("/v23.0/5001/welcome_message_sequences", json!({ "name": "a" })),
+        ] {
+            let reply = client.post(target, &body).await;
+            assert_eq!(reply.status, 409, "{target} {effect:?}: {}", reply.text());
+            reply.assert_refused(409, 131_000, "outcome_unknown");
+        }
+        world.emulator.clear_faults();
+    }
+}

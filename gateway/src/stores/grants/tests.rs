@@ -180,6 +180,23 @@ fn a_full_table_lets_the_oldest_go() {
 }
 
 #[test]
+fn nobodys_reads_push_out_everybody_elses_grants() {
+    let (grants, _) = grants(4);
+    let theirs = grants.put(grant(1)).unwrap();
+    let of = |caller: &[u8], media_id| Grant {
+        caller: signer().caller_tag(caller),
+        ..grant(media_id)
+    };
+    let ids: Vec<_> = (2..20)
+        .map(|id| grants.put(of(b"crawler", id)).unwrap())
+        .collect();
+    let held = ids.iter().filter(|id| grants.find(**id).is_some()).count();
+    assert_eq!((grants.len(), held), (4, 3));
+    assert!(grants.find(theirs).is_some());
+    assert!(grants.find(ids[17]).is_some(), "the newest");
+}
+
+#[test]
 fn a_grant_shows_neither_url_nor_token() {
     let shown = format!("{:?}", grant(1));
     assert!(

@@ -146,8 +146,11 @@ proptest! {
 fn registration_calls_survive_a_restart_and_end_after_72_hours() {
     let bench = Bench::new();
     let note = |stores: &Stores, call| {
-        let noted = stores.registrations.note(number(1), call);
-        bench.runtime.block_on(noted).unwrap()
+        let noted = stores.registrations.note(number(1), call, u32::MAX);
+        match bench.runtime.block_on(noted).unwrap() {
+            Note::Taken { calls, .. } => calls,
+            Note::Full { .. } => panic!("there is no limit"),
+        }
     };
     let stores = bench.open().unwrap();
     assert_eq!(note(&stores, RegistrationCall::Register), 1);
@@ -338,4 +341,27 @@ fn only_the_owner_may_read_the_files() {
         seen += 1;
     }
     assert!(seen >= 3, "database, write-ahead log and lock");
+}
+
+#[test]
+fn what_was_taken_back_or_not_noted_is_not_in_the_file() {
+    let bench = Bench::new();
+    let stores = bench.open().unwrap();
+    let call = RegistrationCall::Register;
+    let note = || {
+        bench
+            .runtime
+            .block_on(stores.registrations.note(number(1), call, 2))
+    };
+    let Note::Taken { calls: 1, at } = note().unwrap() else {
+        panic!("there is room")
+    };
+    assert!(matches!(note().unwrap(), Note::Taken { calls: 2, .. }));
+    assert_eq!(note().unwrap(), Note::Full { calls: 2 });
+    let take_back = stores.registrations.take_back(number(1), call, at);
+    bench.runtime.block_on(take_back).unwrap();
+    assert_eq!(stores.registrations.recent(number(1), call), 1);
+    drop(stores);
+    let stores = bench.open().unwrap();
+    assert_eq!(stores.registrations.recent(number(1), call), 1);
 }
