@@ -23,6 +23,7 @@ use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::enforce::Exchange;
 use crate::body::Inbound;
+use crate::budget::JsonBudget;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
@@ -59,6 +60,8 @@ pub struct Sources {
     pub minute: Minute,
     /// The largest JSON body, in bytes.
     pub json_bytes: usize,
+    /// What JSON bodies under way may fill together.
+    pub json_budget: JsonBudget,
 }
 
 /// The layer.
@@ -303,10 +306,17 @@ where
         if announced.is_some_and(|announced| announced > most) {
             return Err(GatewayError::JsonTooLarge(most));
         }
-        collect(body, most).await.map_err(|error| match error {
+        // Before a byte of it is read: what is not read stays in the client's own memory.
+        let room = self
+            .sources
+            .json_budget
+            .take(announced.unwrap_or(most))
+            .ok_or(GatewayError::Busy)?;
+        let body = collect(body, most).await.map_err(|error| match error {
             CollectError::TooLarge => GatewayError::JsonTooLarge(most),
             CollectError::Broken(error) => read_failure(error.as_ref()),
-        })
+        })?;
+        Ok(room.hold(body))
     }
 
     /// What is known of each medium that the request names.
