@@ -211,6 +211,8 @@ pub enum Purpose {
         /// Its number.
         number: PhoneNumberId,
     },
+    /// The metadata of a medium of which nobody knows whose it is.
+    ReadUnknownMedia,
     /// A medium's deletion.
     DeleteMedia {
         /// The medium.
@@ -257,7 +259,7 @@ impl Purpose {
                     media: *media,
                     number,
                 },
-                None => Self::Other,
+                None => Self::ReadUnknownMedia,
             },
             (Operation::DeleteMedia(media), _) => Self::DeleteMedia { media: *media },
             (Operation::ChangeSettings(_), Some(number)) => Self::ChangeStorage {

@@ -46,6 +46,9 @@ pub enum GatewayError {
     /// A JSON body larger than `limits.json_bytes`.
     #[error("the JSON body is larger than {0} bytes, `limits.json_bytes` of the gateway")]
     JsonTooLarge(usize),
+    /// JSON bodies under way fill the memory that is set aside for them.
+    #[error("the gateway reads as many JSON bodies as it has memory for; try again")]
+    Busy,
     /// The body broke off, or its framing did.
     #[error("the request's body broke off before its end")]
     BodyBroken,
@@ -141,13 +144,14 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 16] = [
+    pub const SLUGS: [&'static str; 17] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
         "body_not_taken",
         "content_type",
         "json_too_large",
+        "busy",
         "body_broken",
         "control_member",
         "media_url_invalid",
@@ -194,7 +198,7 @@ impl GatewayError {
             Self::MediaUrlInvalid | Self::MediaGone => {
                 wire(StatusCode::NOT_FOUND, 100, MISSING_OBJECT).subcode(33)
             }
-            Self::StoreUnavailable | Self::Unreachable | Self::Unanswered(_) => {
+            Self::Busy | Self::StoreUnavailable | Self::Unreachable | Self::Unanswered(_) => {
                 wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(SOON)
             }
             Self::OutcomeUnknown => wire(StatusCode::CONFLICT, 131_000, UNKNOWN),
@@ -213,6 +217,7 @@ impl GatewayError {
             Self::UnexpectedBody => "body_not_taken",
             Self::ContentType { .. } => "content_type",
             Self::JsonTooLarge(_) => "json_too_large",
+            Self::Busy => "busy",
             Self::BodyBroken => "body_broken",
             Self::Json(error) => error.slug(),
             Self::Message(error) => error.slug(),
@@ -368,6 +373,7 @@ mod tests {
                 came: "none".to_owned(),
             },
             GatewayError::JsonTooLarge(1),
+            GatewayError::Busy,
             GatewayError::BodyBroken,
             GatewayError::ControlMember("batch".to_owned()),
             GatewayError::MediaUrlInvalid,

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::admin::{Admin, Readiness};
+use crate::budget::JsonBudget;
 use crate::clock::Clock;
 use crate::config::{self, Config, PemError, StoreConfig, TlsError};
 use crate::graph::media_host::MediaHosts;
@@ -228,6 +229,7 @@ fn front_door_limits(config: &Config) -> FrontDoorLimits {
         header_timeout: limits.header_timeout,
         body_idle_timeout: limits.body_idle_timeout,
         keep_alive_idle: limits.keep_alive_idle,
+        connections: FrontDoorLimits::default().connections,
     }
 }
 
@@ -271,6 +273,7 @@ fn parts(
             clock: clock.clone(),
             minute,
             json_bytes: config.limits.json_bytes,
+            json_budget: JsonBudget::default(),
         }),
         books: Arc::new(Books {
             pins: stores.pins.clone(),

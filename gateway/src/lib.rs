@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod body;
+pub mod budget;
 pub mod call;
 pub mod cli;
 pub mod clock;

@@ -82,7 +82,7 @@ async fn write(stores: Stores, first_id: u64, writer: u64) {
                 .registrations
                 .note(number(writer + 1), RegistrationCall::Register, u32::MAX);
             let Note::Taken { calls, .. } = noted.await.unwrap() else {
-                panic!("there is no limit");
+                unreachable!("there is no limit");
             };
             say(&format!("noted {} {calls}", writer + 1));
         }

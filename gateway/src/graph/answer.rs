@@ -125,60 +125,14 @@ impl MediaMetadata<'_> {
     }
 }
 
-/// Rewrites `paging.next` and `paging.previous` so that they lead to the gateway, without the token that Meta puts
-/// into them. `None` when there is nothing to rewrite.
-///
-/// A link that is not on Meta's own origin is emptied: it leads nowhere that the gateway knows.
-#[must_use]
-pub fn paging_rewritten(body: &[u8], graph: &str, origin: &str) -> Option<Bytes> {
-    #[derive(Deserialize)]
-    struct Page<'a> {
-        #[serde(borrow)]
-        paging: Option<Paging<'a>>,
-    }
-    #[derive(Deserialize)]
-    struct Paging<'a> {
-        #[serde(borrow)]
-        next: Option<&'a RawValue>,
-        #[serde(borrow)]
-        previous: Option<&'a RawValue>,
-    }
-    let paging = serde_json::from_slice::<Page<'_>>(body).ok()?.paging?;
-    let mut replacements = Vec::new();
-    for spot in [paging.next, paging.previous].into_iter().flatten() {
-        let link: String = serde_json::from_str(spot.get()).unwrap_or_default();
-        let rewritten = link
-            .strip_prefix(graph)
-            .filter(|rest| rest.starts_with('/'))
-            .map(|rest| format!("{origin}{}", without_token(rest)))
-            .unwrap_or_default();
-        replacements.push((span(body, spot), serde_json::Value::from(rewritten).to_string()));
-    }
-    (!replacements.is_empty()).then(|| splice(body, &mut replacements))
-}
-
-fn without_token(target: &str) -> String {
-    let Some((path, query)) = target.split_once('?') else {
-        return target.to_owned();
-    };
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|pair| !pair.starts_with("access_token=") && !pair.starts_with("appsecret_proof="))
-        .collect();
-    if kept.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{}", kept.join("&"))
-    }
-}
-
 /// Where a raw value borrowed from `body` stands in it.
 fn span(body: &[u8], raw: &RawValue) -> (usize, usize) {
     let start = raw.get().as_ptr().addr().saturating_sub(body.as_ptr().addr());
     (start, start + raw.get().len())
 }
 
-fn splice(body: &[u8], replacements: &mut [((usize, usize), String)]) -> Bytes {
+/// `body` with other texts at these places, which must not overlap.
+pub(super) fn splice(body: &[u8], replacements: &mut [((usize, usize), String)]) -> Bytes {
     replacements.sort_by_key(|(span, _)| *span);
     let mut out = BytesMut::with_capacity(body.len() + 512);
     let mut from = 0;
@@ -214,24 +168,6 @@ mod tests {
         let body = br#"{"download_url":"https://m/2","id":7,"url":"https://m/1"}"#;
         let rewritten = media_metadata(body).unwrap().rewritten(body, "u");
         assert_eq!(&rewritten[..], br#"{"download_url":"u","id":7,"url":"u"}"#);
-    }
-
-    #[test]
-    fn paging_leads_back_to_the_gateway_without_the_token() {
-        let body = br#"{"data":[],"paging":{"cursors":{"after":"b"},"next":"https://graph.facebook.com/v23.0/1/x?access_token=SECRET&limit=2","previous":"https://evil.example/"}}"#;
-        let rewritten = paging_rewritten(body, "https://graph.facebook.com", "http://gw:1").unwrap();
-        assert_eq!(
-            &rewritten[..],
-            br#"{"data":[],"paging":{"cursors":{"after":"b"},"next":"http://gw:1/v23.0/1/x?limit=2","previous":""}}"#
-        );
-        assert_eq!(
-            paging_rewritten(br#"{"data":[]}"#, "https://g", "http://gw"),
-            None
-        );
-        // A host that only begins like Meta's is another host.
-        let body = br#"{"paging":{"next":"https://graph.facebook.com.evil.example/v1/2"}}"#;
-        let rewritten = paging_rewritten(body, "https://graph.facebook.com", "http://gw:1").unwrap();
-        assert_eq!(&rewritten[..], br#"{"paging":{"next":""}}"#);
     }
 
     #[test]

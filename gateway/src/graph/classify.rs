@@ -4,6 +4,7 @@ use curfew_policies::{Generation, MediaId, NodeId, PhoneNumberId, PolicySet, Sub
 use http::Method;
 use thiserror::Error;
 
+use super::links::NOISE;
 use super::path::{ApiVersion, GraphPath, QueryError, read_query, write_query};
 use super::routes::{Kind, Node, ROUTES, Route};
 use super::{fields, media_url};
@@ -146,7 +147,9 @@ impl Named<'_> {
             node,
             path,
         } = self;
-        let query = read_query(query, route.query)?;
+        // What only changes how an answer is written stands in Meta's own links to further pages.
+        let dropped: &[&str] = if route.method == Method::GET { &NOISE } else { &[] };
+        let query = read_query(query, route.query, dropped)?;
         for (name, value) in &query {
             match *name {
                 "fields" => fields::check(name, value, route.fields)?,

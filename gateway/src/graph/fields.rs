@@ -47,7 +47,7 @@ pub const SETTINGS: &[&str] = &[
     "user_identity_change",
 ];
 
-/// Of a business account. `subscribed_apps` is an edge of its own; without braces it reads no further than that edge does.
+/// Of a business account. Its edges, such as `subscribed_apps`, are calls of their own.
 pub const ACCOUNT: &[&str] = &[
     "account_review_status",
     "auth_international_rate_eligibility",
@@ -67,7 +67,6 @@ pub const ACCOUNT: &[&str] = &[
     "ownership_type",
     "primary_business_location",
     "status",
-    "subscribed_apps",
     "timezone_id",
     "whatsapp_business_manager_messaging_limit",
 ];
@@ -197,7 +196,7 @@ mod tests {
             (
                 "id,name,timezone_id,message_template_namespace,status,business_verification_status,\
                  is_enabled_for_insights,marketing_messages_lite_api_status,marketing_messages_onboarding_status,\
-                 on_behalf_of_business_info,ownership_type,health_status,currency,country,subscribed_apps,\
+                 on_behalf_of_business_info,ownership_type,health_status,currency,country,\
                  owner_business_info,account_review_status,disable_marketing_messages_on_cloud_api",
                 ACCOUNT,
             ),
@@ -217,6 +216,7 @@ mod tests {
             "id, status",
             "ID",
             "media",
+            "subscribed_apps",
             "subscribed_apps{id}",
             "subscribed_apps.limit(1)",
         ] {

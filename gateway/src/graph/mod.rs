@@ -6,6 +6,7 @@ pub mod answer;
 pub mod classify;
 pub mod fields;
 pub mod json;
+pub mod links;
 pub mod media_host;
 pub mod media_url;
 pub mod message;

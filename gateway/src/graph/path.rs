@@ -129,7 +129,7 @@ pub enum QueryError {
     },
 }
 
-/// Reads a query by allow-list: every parameter known, each once, values decoded.
+/// Reads a query by allow-list: every parameter known, each once, values decoded. Those of `dropped` count for nothing.
 ///
 /// # Errors
 ///
@@ -137,6 +137,7 @@ pub enum QueryError {
 pub fn read_query(
     raw: Option<&str>,
     known: &'static [&'static str],
+    dropped: &[&str],
 ) -> Result<Vec<(&'static str, String)>, QueryError> {
     let mut read = Vec::new();
     for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -144,6 +145,9 @@ pub fn read_query(
         let name = decode(name).ok_or(QueryError::Encoding)?;
         if name.eq_ignore_ascii_case("access_token") {
             return Err(QueryError::AccessToken);
+        }
+        if dropped.contains(&name.as_str()) {
+            continue;
         }
         let Some(name) = known.iter().copied().find(|known| *known == name) else {
             return Err(QueryError::Unknown {
@@ -189,7 +193,7 @@ fn escape(text: &str, out: &mut String) {
 }
 
 /// Decodes percent-escapes and `+`; `None` for a broken escape, a control character, or what is no UTF-8.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -217,7 +221,7 @@ mod tests {
         #[test]
         fn what_is_written_reads_back(value in "\\PC{0,40}") {
             let query = write_query(&[("name", &value)]);
-            let read = read_query(query.strip_prefix('?'), &["name"]).unwrap();
+            let read = read_query(query.strip_prefix('?'), &["name"], &[]).unwrap();
             prop_assert_eq!(read, vec![("name", value)]);
         }
 
@@ -244,13 +248,18 @@ mod tests {
 
     #[test]
     fn queries_are_read_by_allow_list() {
-        assert_eq!(read_query(None, &[]), Ok(vec![]));
+        assert_eq!(read_query(None, &[], &[]), Ok(vec![]));
         assert_eq!(
-            read_query(Some("fields=id%2Cname&limit=2"), &["fields", "limit"]),
+            read_query(Some("fields=id%2Cname&limit=2"), &["fields", "limit"], &[]),
             Ok(vec![("fields", "id,name".to_owned()), ("limit", "2".to_owned())])
+        );
+        assert_eq!(
+            read_query(Some("pretty=0&limit=2&pretty"), &["limit"], &["pretty"]),
+            Ok(vec![("limit", "2".to_owned())])
         );
         for (raw, expected) in [
             ("access_token=x", "access_token"),
+            ("debug=all", "not known"),
             ("acc%65ss_token=x", "access_token"),
             ("method=delete", "not known"),
             ("fields=a&fields=b", "twice"),
@@ -258,7 +267,9 @@ mod tests {
             ("fields=%00", "percent"),
             ("fields[]=a", "not known"),
         ] {
-            let error = read_query(Some(raw), &["fields"]).unwrap_err().to_string();
+            let error = read_query(Some(raw), &["fields"], &["pretty"])
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(expected), "{raw}: {error}");
         }
     }

@@ -26,6 +26,7 @@ use crate::call::{Answer, Context, Credential, Destination, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::answer;
+use crate::graph::links::{Links, MediaLinks};
 use crate::graph::media_host::MediaHosts;
 use crate::graph::media_url::media_url;
 use crate::stores::{
@@ -214,6 +215,7 @@ where
             Purpose::ReadMedia { media, number } => {
                 let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
                 if !parts.status.is_success() || answer::error_code(&body).is_some() {
+                    let body = self.books.led_back(&context, MediaLinks::Kept, body)?;
                     return Ok(passed(parts, body));
                 }
                 let metadata = answer::media_metadata(&body)
@@ -223,7 +225,8 @@ where
                     ))?;
                 let url = self.books.give_out_url(&context, media, number, &metadata.url)?;
                 let rewritten = metadata.rewritten(&body, &url);
-                Ok(passed(parts, rewritten))
+                let body = self.books.led_back(&context, MediaLinks::Kept, rewritten)?;
+                Ok(passed(parts, body))
             }
             Purpose::ChangeStorage { number, .. } => {
                 // Only a refusal of the caller's own token takes nothing for granted: all else is forgotten at once.
@@ -254,12 +257,20 @@ where
                         .current(policy, || self.asker.settings(&context, number))
                         .await;
                 }
+                let body = self.books.led_back(&context, MediaLinks::Kept, body)?;
                 Ok(passed(parts, body))
             }
-            Purpose::Read => {
+            Purpose::Read | Purpose::DeleteMedia { .. } | Purpose::Other => {
                 let (parts, body) = whole(answer, PAGE_BYTES).await?;
-                let rewritten = answer::paging_rewritten(&body, &self.books.graph_origin, &context.origin);
-                Ok(passed(parts, rewritten.unwrap_or(body)))
+                let media = MediaLinks::Emptied(&self.books.media_hosts);
+                Ok(passed(parts, self.books.led_back(&context, media, body)?))
+            }
+            Purpose::ReadUnknownMedia => {
+                let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
+                Ok(passed(
+                    parts,
+                    self.books.led_back(&context, MediaLinks::Kept, body)?,
+                ))
             }
             Purpose::Send => {
                 let (parts, body) = answer.into_parts();
@@ -267,15 +278,11 @@ where
                 let body = collect(body, PAGE_BYTES)
                     .await
                     .map_err(|_| GatewayError::OutcomeUnknown)?;
+                let body = self
+                    .books
+                    .led_back(&context, MediaLinks::Kept, body)
+                    .map_err(|_| GatewayError::OutcomeUnknown)?;
                 Ok(passed(parts, body))
-            }
-            Purpose::Other | Purpose::DeleteMedia { .. } => {
-                let (parts, body) = answer.into_parts();
-                Ok(response(
-                    parts.status,
-                    parts.headers,
-                    ResponseBody::Streamed(body),
-                ))
             }
         }
     }
@@ -346,6 +353,7 @@ where
     ) -> Result<Answer, GatewayError> {
         let (mut parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
         if !parts.status.is_success() || answer::error_code(&body).is_some() {
+            let body = self.books.led_back(context, MediaLinks::Kept, body)?;
             return Ok(passed(parts, body));
         }
         let media = answer::uploaded_media(&body).ok_or(GatewayError::UnusableAnswer(
@@ -383,6 +391,7 @@ where
         if let Ok(expires) = HeaderValue::from_str(&ends.rfc3339()) {
             parts.headers.insert(CURFEW_MEDIA_EXPIRES, expires);
         }
+        let body = self.books.led_back(context, MediaLinks::Kept, body)?;
         Ok(passed(parts, body))
     }
 }
@@ -428,6 +437,22 @@ impl Books {
                 is_armed: true,
             }),
             _ => None,
+        }
+    }
+
+    /// An answer that leads nobody round the gateway.
+    fn led_back(&self, context: &Context, media: MediaLinks<'_>, body: Bytes) -> Result<Bytes, GatewayError> {
+        let links = Links {
+            graph: &self.graph_origin,
+            origin: &context.origin,
+            media,
+        };
+        match links.led_back(&body) {
+            Ok(Some(rewritten)) => Ok(rewritten),
+            Ok(None) => Ok(body),
+            Err(_) => Err(GatewayError::UnusableAnswer(
+                "it names an access token, and is no JSON that could be rid of it",
+            )),
         }
     }
 

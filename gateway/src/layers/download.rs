@@ -98,6 +98,9 @@ where
     }
 }
 
+/// The answer to GET and HEAD alike: Meta documents no HEAD, so the medium is asked for, and hyper, which sends no body with
+/// an answer to HEAD, drops this one unread. What of it is still to come is not read either: the connection to the media
+/// host is closed.
 fn media_answer(answer: MetaAnswer) -> Answer {
     let (parts, body) = answer.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).cloned();

@@ -24,6 +24,7 @@ use super::ask::{Asker, Owned};
 use super::enforce::Exchange;
 use super::graph_token::caller_tag;
 use crate::body::Inbound;
+use crate::budget::JsonBudget;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
@@ -62,6 +63,8 @@ pub struct Sources {
     pub minute: Minute,
     /// The largest JSON body, in bytes.
     pub json_bytes: usize,
+    /// What JSON bodies under way may fill together.
+    pub json_budget: JsonBudget,
 }
 
 /// The layer.
@@ -307,10 +310,17 @@ where
         if announced.is_some_and(|announced| announced > most) {
             return Err(GatewayError::JsonTooLarge(most));
         }
-        collect(body, most).await.map_err(|error| match error {
+        // Before a byte of it is read: what is not read stays in the client's own memory.
+        let room = self
+            .sources
+            .json_budget
+            .take(announced.unwrap_or(most))
+            .ok_or(GatewayError::Busy)?;
+        let body = collect(body, most).await.map_err(|error| match error {
             CollectError::TooLarge => GatewayError::JsonTooLarge(most),
             CollectError::Broken(error) => read_failure(error.as_ref()),
-        })
+        })?;
+        Ok(room.hold(body))
     }
 
     /// What is known of each medium that the request names.
@@ -377,14 +387,19 @@ where
             .filter(|number| caller.may_use(*number))
             .and_then(|number| policies.numbers.get(&number))
         else {
-            return Ok(MediaFact::Unknown);
+            return Ok(known);
         };
-        match policy.media.unknown_ids {
-            UnknownIds::Deny => Ok(MediaFact::Unknown),
-            // What is pinned is not left to Meta: it shares media that have a promise, too.
-            UnknownIds::Allow => Ok(known),
-            UnknownIds::Verify => self.verify(context, media, policy).await,
+        if policy.media.unknown_ids != UnknownIds::Verify {
+            return Ok(known);
         }
+        let verified = self.verify(context, media, policy).await?;
+        // The rules have the same words for both, but must know the one from the other: under `monitor` they let only what is
+        // nobody's pass.
+        Ok(if known == MediaFact::Unknown {
+            verified
+        } else {
+            known
+        })
     }
 
     /// Asks Meta whether an unknown medium is the number's, ten wrong ids an hour at most: a service that guesses could have

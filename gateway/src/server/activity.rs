@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -29,6 +29,15 @@ pub(super) struct Activity {
     /// HTTP/1: the answer that is given next is the last.
     ending: AtomicBool,
     idle_since: Mutex<Instant>,
+    /// HTTP/2: what waits for the client to take it.
+    delivery: Mutex<Delivery>,
+}
+
+/// Answers whose next bytes the client could have, and when it last took any.
+#[derive(Debug)]
+struct Delivery {
+    offered: usize,
+    since: Instant,
 }
 
 /// How far an HTTP/1 connection is with its next request head.
@@ -51,6 +60,10 @@ impl Activity {
             open_body: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
+            delivery: Mutex::new(Delivery {
+                offered: 0,
+                since: Instant::now(),
+            }),
         })
     }
 
@@ -80,6 +93,16 @@ impl Activity {
         let idle = self.in_flight.load(Ordering::Relaxed) == 0
             && self.head.load(Ordering::Relaxed) == HeadProgress::Nothing.code();
         idle.then(|| *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) + limit)
+    }
+
+    /// When the client will have taken nothing of what is offered for `limit`; `None` while nothing is.
+    fn stalled_until(&self, limit: Duration) -> Option<Instant> {
+        let delivery = self.delivery();
+        (delivery.offered > 0).then(|| delivery.since + limit)
+    }
+
+    fn delivery(&self) -> MutexGuard<'_, Delivery> {
+        self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_mid_head(&self) -> bool {
@@ -125,15 +148,59 @@ impl Drop for InFlight {
     }
 }
 
+/// Bytes of one HTTP/2 answer that the client may take: while it exists, the connection waits for the client.
+///
+/// hyper asks an answer's body for bytes only once the client's windows have room, so a body cannot see by itself that the
+/// client takes nothing.
+#[derive(Debug)]
+pub(super) struct Offer(Arc<Activity>);
+
+impl Offer {
+    pub(super) fn new(in_flight: &InFlight) -> Self {
+        let activity = Arc::clone(&in_flight.activity);
+        let mut delivery = activity.delivery();
+        if delivery.offered == 0 {
+            delivery.since = Instant::now();
+        }
+        delivery.offered += 1;
+        drop(delivery);
+        Self(activity)
+    }
+
+    /// The client had room for some of it.
+    pub(super) fn taken(&self) {
+        self.0.delivery().since = Instant::now();
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        self.0.delivery().offered -= 1;
+    }
+}
+
+/// How long a connection waits for its client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Between requests.
+    pub(super) keep_alive_idle: Duration,
+    /// To take bytes of answers, where this is not seen elsewhere.
+    pub(super) delivery: Option<Duration>,
+}
+
 /// Runs one connection to its end.
 ///
 /// It is asked to end, after what it is doing, when it has been idle for `keep_alive_idle` or when `drain` turns
-/// true. A request whose head has begun to arrive is still answered.
+/// true. A request whose head has begun to arrive is still answered. It is broken off when its client takes nothing of the
+/// answers that it could have for `delivery`, and so long after it was asked to end without any request.
 pub(super) async fn drive<C>(
     connection: C,
     activity: &Activity,
     mut drain: watch::Receiver<bool>,
-    keep_alive_idle: Duration,
+    Patience {
+        keep_alive_idle,
+        delivery,
+    }: Patience,
 ) -> Result<(), C::Error>
 where
     C: GracefulConnection,
@@ -144,11 +211,26 @@ where
         let _ = drain.wait_for(|drain| *drain).await;
     });
     let mut idle = pin!(sleep(keep_alive_idle));
+    let mut stalled = pin!(delivery.map(sleep));
+    let mut closing: Option<Instant> = None;
     let mut stage = Stage::Serving;
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result);
+            }
+            if let (Some(mut alarm), Some(limit)) = (stalled.as_mut().as_pin_mut(), delivery) {
+                while alarm.as_mut().poll(cx).is_ready() {
+                    let now = Instant::now();
+                    // Told to end, with every answer handed to hyper: what it still holds is the client's to take.
+                    let leftover = || Some((closing? + limit).max(activity.idle_until(limit)?));
+                    let deadline = activity.stalled_until(limit).or_else(leftover);
+                    match deadline {
+                        Some(end) if end <= now => return Poll::Ready(Ok(())),
+                        Some(end) => alarm.as_mut().reset(end),
+                        None => alarm.as_mut().reset(now + limit),
+                    }
+                }
             }
             if stage == Stage::Serving && drained.as_mut().poll(cx).is_ready() {
                 stage = Stage::Draining;
@@ -162,6 +244,7 @@ where
                     match activity.idle_until(keep_alive_idle) {
                         Some(end) if end <= now => {
                             stage = Stage::Closing;
+                            closing = Some(now);
                             connection.as_mut().graceful_shutdown();
                         }
                         Some(end) => idle.as_mut().reset(end),
@@ -171,6 +254,7 @@ where
                 Stage::Draining if activity.is_mid_head() => return Poll::Pending,
                 Stage::Draining => {
                     stage = Stage::Closing;
+                    closing = Some(Instant::now());
                     connection.as_mut().graceful_shutdown();
                 }
                 Stage::Closing => return Poll::Pending,

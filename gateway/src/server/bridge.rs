@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::util::Oneshot;
 
-use super::activity::{Activity, InFlight};
+use super::activity::{Activity, InFlight, Offer};
 use super::alarm::Alarm;
 use super::limits::FrontDoorLimits;
 use super::{FrontDoorRefusal, REFUSED_METHOD};
@@ -189,7 +189,12 @@ where
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Poll::Ready(Ok(response.map(|inner| CountedBody { inner, in_flight })))
+        Poll::Ready(Ok(response.map(|inner| CountedBody {
+            offer: in_flight.as_ref().filter(|_| !*this.http1).map(Offer::new),
+            inner,
+            in_flight,
+            http1: *this.http1,
+        })))
     }
 }
 
@@ -198,7 +203,10 @@ pin_project! {
     pub(super) struct CountedBody<B> {
         #[pin]
         inner: B,
+        // Dropped before the request is no longer counted.
+        offer: Option<Offer>,
         in_flight: Option<InFlight>,
+        http1: bool,
     }
 }
 
@@ -210,7 +218,17 @@ impl<B: Body> Body for CountedBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
+        let this = self.project();
+        let frame = this.inner.poll_frame(cx);
+        // HTTP/1 sees at the socket whether its client takes anything.
+        if !*this.http1 {
+            match (&frame, &this.offer) {
+                (Poll::Pending, _) => *this.offer = None,
+                (Poll::Ready(_), Some(offer)) => offer.taken(),
+                (Poll::Ready(_), None) => *this.offer = this.in_flight.as_ref().map(Offer::new),
+            }
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

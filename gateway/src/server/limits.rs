@@ -18,6 +18,8 @@ pub struct FrontDoorLimits {
     pub body_idle_timeout: Duration,
     /// How long a connection stays open between requests.
     pub keep_alive_idle: Duration,
+    /// How many connections are open at once; further ones wait to be accepted.
+    pub connections: usize,
 }
 
 impl Default for FrontDoorLimits {
@@ -29,6 +31,7 @@ impl Default for FrontDoorLimits {
             header_timeout: Duration::from_secs(10),
             body_idle_timeout: Duration::from_secs(30),
             keep_alive_idle: Duration::from_secs(75),
+            connections: 10_000,
         }
     }
 }

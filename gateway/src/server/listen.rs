@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
-use super::activity::{Activity, HeadProgress, drive};
+use super::activity::{Activity, HeadProgress, Patience, drive};
 use super::bridge::Bridge;
 use super::detect::{Detected, Rewound, detect};
 use super::limits::FrontDoorLimits;
@@ -90,6 +90,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let (drain, drained) = watch::channel(false);
+    let most_connections = options.limits.connections;
     let acceptor = Arc::new(Acceptor {
         tls: options.tls.map(offering_both_versions),
         limits: Arc::new(options.limits),
@@ -103,7 +104,7 @@ where
             biased;
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => log_panic(&ended),
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < most_connections => match accepted {
                 Ok((stream, peer)) => {
                     let acceptor = Arc::clone(&acceptor);
                     connections.spawn(async move { acceptor.serve_socket(stream, peer).await });
@@ -275,7 +276,12 @@ async fn serve_http1<I, S, B>(
         TokioIo::new(io),
         Bridge::new(service, Arc::clone(&activity), limits),
     );
-    if let Err(error) = drive(connection, &activity, drain, limits.keep_alive_idle).await {
+    let patience = Patience {
+        keep_alive_idle: limits.keep_alive_idle,
+        // The front door's reader of bytes has its own alarm.
+        delivery: None,
+    };
+    if let Err(error) = drive(connection, &activity, drain, patience).await {
         debug!(%error, "HTTP/1 connection broke");
     }
 }
@@ -302,7 +308,11 @@ where
         .keep_alive_timeout(HTTP2_PING_INTERVAL);
     let io = TokioIo::new(Rewound::new(io));
     let connection = builder.serve_connection(io, Bridge::new(service, Arc::clone(&activity), limits));
-    if let Err(error) = drive(connection, &activity, drain, limits.keep_alive_idle).await {
+    let patience = Patience {
+        keep_alive_idle: limits.keep_alive_idle,
+        delivery: Some(limits.body_idle_timeout),
+    };
+    if let Err(error) = drive(connection, &activity, drain, patience).await {
         debug!(%error, "HTTP/2 connection broke");
     }
 }

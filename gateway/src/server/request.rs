@@ -63,6 +63,10 @@ impl Whole<'_> {
         }
         let target = self.uri.path_and_query().ok_or(FrontDoorRefusal::TargetForm)?;
         check_target(target.as_str())?;
+        // Absent from HTTP/1; in HTTP/2 it says whose rules the rest of the target follows (RFC 9113 section 8.3.1).
+        if !matches!(self.uri.scheme_str(), None | Some("http" | "https")) {
+            return Err(FrontDoorRefusal::TargetForm);
+        }
         self.check_size(limits)?;
         self.check_host()?;
         self.check_fields()?;
@@ -198,6 +202,7 @@ mod tests {
             ("GET", "http://h//b", &[], R::EmptySegment),
             ("GET", "http://h/a%2fb", &[], R::PathEscape),
             ("GET", "/v24.0/1", &[], R::HostMissing),
+            ("GET", "ftp://h/1", &[], R::TargetForm),
             ("GET", "http://u@h/1", &[], R::HostInvalid),
             ("GET", h, &[("host", "other")], R::HostMismatch),
             ("GET", h, &[("host", "h"), ("host", "h")], R::HostRepeated),

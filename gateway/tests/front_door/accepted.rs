@@ -301,3 +301,23 @@ async fn the_size_of_a_body_is_limited_to_the_byte() {
     assert_eq!(statuses(&limits, &chunked(1000)).await, [200; 2]);
     assert_eq!(statuses(&limits, &chunked(1001)).await, [413; 2]);
 }
+
+#[tokio::test]
+async fn connections_above_the_limit_wait_for_one_to_end() {
+    let limits = FrontDoorLimits {
+        connections: 1,
+        ..FrontDoorLimits::default()
+    };
+    let server = Listening::clear_text(Recorder::with(limits)).await;
+    let mut first = server.connect().await;
+    first.send(GOOD).await;
+    assert_eq!(in_short(&[first.answer().await.unwrap()]), [GOOD_ANSWER]);
+    let mut second = server.connect().await;
+    second.send(GOOD).await;
+    // Whoever is served next, it is not the second connection: this answer comes on the first.
+    first.send(GOOD).await;
+    assert_eq!(in_short(&[first.answer().await.unwrap()]), [GOOD_ANSWER]);
+    assert_eq!(server.recorder.seen().len(), 2);
+    drop(first);
+    assert_eq!(in_short(&[second.answer().await.unwrap()]), [GOOD_ANSWER]);
+}

@@ -113,6 +113,7 @@ async fn ambiguous_requests_are_refused() {
         (vec![GET[0], GET[1], GET[3]], "host_missing"),
         (vec![GET[0], GET[1], GET[3], ("host", "h")], "host_missing"),
         (with(&GET, &[(":authority", "u@h")]), "host_invalid"),
+        (with(&GET, &[(":scheme", "ftp")]), "target_form"),
         (with(&GET, &[(":method", "PUT")]), "method"),
         (with(&GET, &[(":method", "get")]), "method"),
         (with(&GET, &[(":method", "CURFEW-REFUSED")]), "method"),

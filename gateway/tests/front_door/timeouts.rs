@@ -247,3 +247,37 @@ async fn an_http2_client_that_answers_no_ping_is_gone() {
     connection.ended().await;
     assert_eq!(start.elapsed().as_secs(), 40);
 }
+
+/// Opens no window for answers, or one of so many bytes, and asks; pings are answered, as a living client does.
+async fn taking_no_more_than(window: u32, target: &str) -> u64 {
+    let recorder = Recorder::default();
+    let mut connection = InMemory::connect(&recorder);
+    let initial_window_size = [&4_u16.to_be_bytes()[..], &window.to_be_bytes()].concat();
+    let request = crate::frames::block(&[
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "h"),
+        (":path", target),
+    ]);
+    let request = frame(HEADERS, 0x5, 1, &request);
+    let opening = [PREFACE, &frame(4, 0, 0, &initial_window_size), &request];
+    connection.client.send(&opening.concat()).await;
+    let start = Instant::now();
+    let mut frames = crate::frames::Reader::new(connection.client.stream);
+    while let Some(received) = frames.next().await {
+        if received.kind == 6 && received.flags == 0 {
+            let pong = frame(6, 1, 0, &received.payload);
+            if frames.stream.write_all(&pong).await.is_err() {
+                break;
+            }
+        }
+    }
+    start.elapsed().as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_client_that_does_not_take_its_answer_is_cut_off() {
+    assert_eq!(taking_no_more_than(0, "/1").await, 30);
+    // Enough room to begin: the rest is with the HTTP/2 library, and the connection idle.
+    assert_eq!(taking_no_more_than(1, "/large").await, 75 + 30);
+}

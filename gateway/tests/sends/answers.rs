@@ -313,3 +313,68 @@ async fn whatever_reaches_a_user_is_never_called_safe_to_repeat() {
         world.emulator.clear_faults();
     }
 }
+
+const NESTED: &str = r#"{"id":"5001","subscribed_apps":{"data":[],"paging":{"next":"https://graph.facebook.com/v23.0/5001/x?\u0061ccess_token=EAAG-the-only-token"}},"note":"?access_token=EAAG-the-only-token"}"#;
+const CUT_OFF: &str = r#"{"paging":{"next":"https://graph.facebook.com/?access_token=EAAG-the-only-token"}"#;
+const ASSETS: &str =
+    r#"{"data":[{"name":"flow.json","download_url":"https:\/\/mmg.whatsapp.net\/m1\/v\/1?ccb=1"}]}"#;
+
+/// What stands in for Meta, with one body for every request.
+fn saying(body: &str) -> String {
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    meta(answer.leak())
+}
+
+/// The calls of every kind that a caller can make of such a Meta.
+async fn answers_of(client: &Client) -> Vec<Reply> {
+    vec![
+        client.get("/v23.0/5001?fields=id").await,
+        client
+            .post("/v23.0/1003/whatsapp_business_profile", &json!({}))
+            .await,
+        client.delete("/v23.0/5001/subscribed_apps").await,
+        client.send_text(DEFAULT).await,
+    ]
+}
+
+#[tokio::test]
+async fn no_answer_shows_the_token_wherever_meta_says_it() {
+    let (_world, client) =
+        in_front_of(|config| config.upstream.graph = saying(NESTED).parse().unwrap()).await;
+    for reply in answers_of(&client).await {
+        assert_eq!((reply.status.as_u16(), reply.reason()), (200, None));
+        let text = reply.text();
+        assert!(!text.contains(TOKEN) && !text.contains("ccess_token"), "{text}");
+        assert_eq!(reply.json()["id"], "5001");
+    }
+    let (_world, client) =
+        in_front_of(|config| config.upstream.graph = saying(CUT_OFF).parse().unwrap()).await;
+    let mut replies = answers_of(&client).await;
+    let send = replies.pop().unwrap();
+    send.assert_refused(409, 131_000, "outcome_unknown");
+    for reply in replies {
+        reply.assert_refused(502, 131_000, "unusable_answer");
+    }
+}
+
+#[tokio::test]
+async fn an_edge_is_no_field_of_an_account() {
+    let world = World::pass_through().await;
+    let reply = world.client().get("/v23.0/5001?fields=id,subscribed_apps").await;
+    reply.assert_refused(400, 100, "query_not_allowed");
+    assert!(world.emulator.received().is_empty());
+}
+
+#[tokio::test]
+async fn the_files_of_a_flow_are_not_fetched_round_the_gateway() {
+    let (_world, client) =
+        in_front_of(|config| config.upstream.graph = saying(ASSETS).parse().unwrap()).await;
+    let reply = client.get("/v23.0/77/assets").await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.text().as_str()),
+        (200, r#"{"data":[{"name":"flow.json","download_url":""}]}"#)
+    );
+}

@@ -136,7 +136,7 @@ fn list(shared: &Shared, call: &Call, waba: u64) -> Answer {
         let link = |key: &str, id: &u64| {
             let base = &shared.base_url;
             json!(format!(
-                "{base}/v{version}.0/{waba}/message_templates?access_token={token}&limit={limit}{fields}{summary}&{key}={id}"
+                "{base}/v{version}.0/{waba}/message_templates?access_token={token}&pretty=0&limit={limit}{fields}{summary}&{key}={id}"
             ))
         };
         paging.insert(
