@@ -81,9 +81,7 @@ async fn write(stores: Stores, first_id: u64, writer: u64) {
             let noted = stores
                 .registrations
                 .note(number(writer + 1), RegistrationCall::Register, u32::MAX);
-            let Note::Taken { calls, .. } = noted.await.unwrap() else {
-                panic!("there is no limit");
-            };
+            let (Note::Taken { calls, .. } | Note::Full { calls }) = noted.await.unwrap();
             say(&format!("noted {} {calls}", writer + 1));
         }
     }
