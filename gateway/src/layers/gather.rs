@@ -369,20 +369,22 @@ where
         if matches!(known, MediaFact::Pinned(pin) if caller.may_use(pin.number)) {
             return Ok(known);
         }
-        // From here on a medium of numbers that the caller may not use is treated as one that nobody has: what it may not
-        // know must not show by what is asked, how long that takes, or whether it counts.
+        // From here on a medium of numbers that the caller may not use is asked about like one that nobody has, and policy
+        // refuses it the same way: what the caller may not know must not show by whether that takes long, fails or counts.
         let policies = &context.principal.policies;
         let Some(policy) = number
             .filter(|number| caller.may_use(*number))
             .and_then(|number| policies.numbers.get(&number))
         else {
-            return Ok(MediaFact::Unknown);
+            return Ok(known);
         };
         match policy.media.unknown_ids {
-            UnknownIds::Deny => Ok(MediaFact::Unknown),
-            // What is pinned is not left to Meta: it shares media that have a promise, too.
-            UnknownIds::Allow => Ok(known),
-            UnknownIds::Verify => self.verify(context, media, policy).await,
+            UnknownIds::Deny | UnknownIds::Allow => Ok(known),
+            UnknownIds::Verify => {
+                let said = self.verify(context, media, policy).await?;
+                // Policy is told of the pin all the same: even where it only watches it gives nobody another caller's.
+                Ok(if known == MediaFact::Unknown { said } else { known })
+            }
         }
     }
 
