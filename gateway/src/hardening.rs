@@ -43,8 +43,7 @@ fn may_lock_all() -> bool {
     use rustix::process::{Resource, getrlimit};
     use rustix::thread::{CapabilitySet, capabilities};
 
-    let by_capability =
-        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+    let by_capability = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
     by_capability || getrlimit(Resource::Memlock).current.is_none()
 }
 
