@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod gateway;
 pub mod graph;
+pub mod hardening;
 pub mod layers;
 pub mod record;
 pub mod server;

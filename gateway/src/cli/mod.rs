@@ -50,6 +50,13 @@ pub fn main() -> ExitCode {
 /// Any failure of a command, with its sources.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Keeps the process's memory to itself, and tells what of that could not be had.
+fn harden() {
+    for warning in crate::hardening::harden() {
+        tracing::warn!("{warning}");
+    }
+}
+
 fn served(command: impl Future<Output = Result<(), Failure>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use curfew_policies::Minute;
 
-use super::{Failure, log_to_stderr, parse_minute, signals};
+use super::{Failure, harden, log_to_stderr, parse_minute, signals};
 use crate::clock::Clock;
 use crate::config;
 use crate::gateway::Gateway;
@@ -26,6 +26,7 @@ pub struct Run {
 
 pub(super) async fn run(args: Run) -> Result<(), Failure> {
     log_to_stderr();
+    harden();
     let loaded = config::load(&args.config)?;
     let upstream = &loaded.config.upstream;
     let on_loopback = std::iter::once(&upstream.graph)

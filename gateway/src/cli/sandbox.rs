@@ -9,7 +9,7 @@ use curfew_emulator::{Emulator, Options};
 use curfew_policies::{Minute, PolicySet, StorageMode};
 use secrecy::SecretString;
 
-use super::{Failure, log_to_stderr, parse_minute, signals};
+use super::{Failure, harden, log_to_stderr, parse_minute, signals};
 use crate::clock::Clock;
 use crate::config::{Config, Limits, StoreConfig, Upstream};
 use crate::gateway::Gateway;
@@ -48,6 +48,7 @@ pub(super) async fn run(args: Sandbox) -> Result<(), Failure> {
         return Err("the sandbox listens on loopback only: anybody may use it".into());
     }
     log_to_stderr();
+    harden();
     let text = match &args.policies {
         Some(path) => {
             std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?

@@ -56,6 +56,11 @@ impl Program {
         kill_process(Pid::from_child(child), Signal::TERM).expect("a signal");
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Kills it (SIGKILL), and waits until it is gone.
     pub fn kill(mut self) {
         self.end();
