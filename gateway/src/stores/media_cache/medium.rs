@@ -210,6 +210,14 @@ impl Medium {
         }
     }
 
+    /// Where the chunks lie, for tests that look there once they are gone.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn places(&self) -> Vec<(usize, usize)> {
+        let state = self.read_state();
+        let chunks = state.chunks.iter().map(AsRef::as_ref);
+        chunks.map(|chunk| (chunk.as_ptr().addr(), chunk.len())).collect()
+    }
+
     fn read_state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -25,7 +25,7 @@ use super::{EndReason, Lease};
 /// It ends with an error when the medium ends, at whatever byte it is. What it gave before is a copy, wiped when it is
 /// dropped: whoever keeps such a copy has to drop it when the medium [ends](Self::ended).
 pub struct MediumReader {
-    lease: Lease,
+    pub(super) lease: Lease,
     range: Range<u64>,
     waiting: Option<Pin<Box<OwnedNotified>>>,
 }

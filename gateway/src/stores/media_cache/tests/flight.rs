@@ -177,8 +177,35 @@ fn what_is_not_to_be_kept_is_not_shared() {
     assert_eq!(world.receipts(), []);
 }
 
+#[tokio::test(start_paused = true)]
+async fn readers_are_woken_by_each_chunk_and_by_the_check() {
+    let world = world();
+    let bytes = content(100_000);
+    let (mut fill, mut reader) = world.lead(1, &bytes);
+    let (sender, mut frames) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Ok(frame)) = reader.frame().await {
+            sender.send(frame.into_data().unwrap().len()).unwrap();
+        }
+    });
+    // Paused time jumps to the timeout once everybody waits.
+    assert!(tokio::time::timeout(HOUR / 4, frames.recv()).await.is_err());
+    fill.push(&bytes).unwrap();
+    assert_eq!(
+        tokio::time::timeout(HOUR / 4, frames.recv()).await,
+        Ok(Some(65_536))
+    );
+    assert!(tokio::time::timeout(HOUR / 4, frames.recv()).await.is_err());
+    fill.finish().unwrap();
+    assert_eq!(
+        tokio::time::timeout(HOUR / 4, frames.recv()).await,
+        Ok(Some(100_000 - 65_536))
+    );
+    assert_eq!(tokio::time::timeout(HOUR / 4, frames.recv()).await, Ok(None));
+}
+
 #[tokio::test]
-async fn readers_are_woken_by_what_they_wait_for() {
+async fn many_readers_read_along() {
     let world = world();
     let bytes = content(3_000_000);
     let (fill, leader) = world.lead(1, &bytes);

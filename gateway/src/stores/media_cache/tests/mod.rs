@@ -6,6 +6,8 @@ mod integrity;
 mod purge;
 mod ranges;
 mod room;
+#[cfg(target_os = "linux")]
+mod traces;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -71,6 +71,16 @@ fn what_is_in_use_is_not_pushed_out() {
 }
 
 #[test]
+fn nothing_is_pushed_out_for_what_would_not_fit_even_so() {
+    let world = small_world(30);
+    world.put(1, &content(10 * KIB));
+    let (_coming, _) = world.lead(2, &content(15 * KIB));
+    let large = world.open(3, &content(20 * KIB));
+    assert!(matches!(large, Opened::Bypass(Bypass::NoRoom)));
+    assert_eq!(world.receipts(), []);
+}
+
+#[test]
 fn many_small_ones_make_room_for_a_large_one() {
     let world = small_world(4_000);
     for id in 1..=4_000 {
@@ -112,6 +122,8 @@ fn take<T>(from: &mut Vec<T>, which: prop::sample::Index) -> Option<T> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     /// Whatever is opened, filled, read and left in whatever order: the bound holds at each step, nobody's reading ends for
     /// want of room, and in the end every fetch has exactly one receipt and nothing is held.
     #[test]
