@@ -1,4 +1,8 @@
 //! What a cached download costs in the cache itself: the look-up, and copying the bytes out.
+//!
+//! Measured on two shared virtual cores (Debian 12) beside other work, optimised, medians: opening one of 10,000 copies and
+//! leaving it 1.2 µs, two threads at once 1.7 µs; reading one MiB 55 µs, wiping what was read included, with one thread or
+//! two; taking in one MiB 0.7 ms, most of it the system's, for fresh memory.
 
 use std::time::Duration;
 
