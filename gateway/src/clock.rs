@@ -121,6 +121,26 @@ const MONOTONIC: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const MONOTONIC: ClockId = ClockId::Monotonic;
 
+impl Deadline {
+    /// The end that has come when the wall clock says `wall` or the monotonic one `monotonic`, whichever is first.
+    #[must_use]
+    pub const fn new(wall: Timestamp, monotonic: Moment) -> Self {
+        Self { wall, monotonic }
+    }
+
+    /// The end by the wall clock.
+    #[must_use]
+    pub const fn wall(self) -> Timestamp {
+        self.wall
+    }
+
+    /// The end by the monotonic clock.
+    #[must_use]
+    pub const fn monotonic(self) -> Moment {
+        self.monotonic
+    }
+}
+
 impl Moment {
     /// This moment moved `duration` later; stops at the last representable one.
     #[must_use]

@@ -1,12 +1,14 @@
 //! What the gateway remembers, behind narrow types: whoever uses one does not see where it is kept.
 //!
 //! [`MediaPins`] and [`Registrations`] outlive the process when they are [opened](Stores::open) on a file. [`UrlGrants`]
-//! and [`DenialBudget`] are short-lived by nature and stay in memory. No store holds message content or media.
+//! and [`DenialBudget`] are short-lived by nature and stay in memory. No store holds message content; only the [`media_cache`] holds
+//! media, in memory, and no longer than it may.
 //!
 //! A store that cannot answer is an error, never an empty answer: the caller refuses.
 
 mod denials;
 mod grants;
+pub mod media_cache;
 mod pins;
 mod readings;
 mod registrations;
