@@ -67,6 +67,7 @@ pub const ACCOUNT: &[&str] = &[
     "ownership_type",
     "primary_business_location",
     "status",
+    "subscribed_apps",
     "timezone_id",
     "whatsapp_business_manager_messaging_limit",
 ];

@@ -361,14 +361,6 @@ async fn no_answer_shows_the_token_wherever_meta_says_it() {
 }
 
 #[tokio::test]
-async fn an_edge_is_no_field_of_an_account() {
-    let world = World::pass_through().await;
-    let reply = world.client().get("/v23.0/5001?fields=id,subscribed_apps").await;
-    reply.assert_refused(400, 100, "query_not_allowed");
-    assert!(world.emulator.received().is_empty());
-}
-
-#[tokio::test]
 async fn the_files_of_a_flow_are_not_fetched_round_the_gateway() {
     let (_world, client) =
         in_front_of(|config| config.upstream.graph = saying(ASSETS).parse().unwrap()).await;
