@@ -47,7 +47,7 @@ pub const SETTINGS: &[&str] = &[
     "user_identity_change",
 ];
 
-/// Of a business account. Its edges, such as `subscribed_apps`, are calls of their own.
+/// Of a business account. `subscribed_apps` is an edge with pages of its own, whose links are led back like any other.
 pub const ACCOUNT: &[&str] = &[
     "account_review_status",
     "auth_international_rate_eligibility",
@@ -198,7 +198,7 @@ mod tests {
                 "id,name,timezone_id,message_template_namespace,status,business_verification_status,\
                  is_enabled_for_insights,marketing_messages_lite_api_status,marketing_messages_onboarding_status,\
                  on_behalf_of_business_info,ownership_type,health_status,currency,country,\
-                 owner_business_info,account_review_status,disable_marketing_messages_on_cloud_api",
+                 owner_business_info,account_review_status,disable_marketing_messages_on_cloud_api,subscribed_apps",
                 ACCOUNT,
             ),
             ("code,prefilled_message,deep_link_url", QR_CODE),
@@ -217,7 +217,6 @@ mod tests {
             "id, status",
             "ID",
             "media",
-            "subscribed_apps",
             "subscribed_apps{id}",
             "subscribed_apps.limit(1)",
         ] {
