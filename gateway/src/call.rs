@@ -18,6 +18,7 @@ use crate::body::{Inbound, ResponseBody};
 use crate::graph::classify::Head;
 use crate::graph::multipart::OpenForm;
 use crate::graph::routes::CALL;
+use crate::layers::download::Wanted;
 use crate::record::Record;
 use crate::stores::{Claims, RegistrationCall};
 
@@ -166,8 +167,8 @@ pub enum Destination {
     MediaHost {
         /// The claims of the gateway's URL.
         claims: Claims,
-        /// GET or HEAD.
-        method: Method,
+        /// What of it is asked for, and on which conditions.
+        wanted: Wanted,
     },
 }
 

@@ -8,10 +8,11 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use curfew_policies::{
-    Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, NumberPolicy, Origin, PhoneNumberId, Pin, Reason,
-    StorageMode, Subject, Timestamp, TtlMinutes,
+    Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, NumberPolicy, Origin, PhoneNumberId, Pin,
+    PolicySet, Reason, StorageMode, Subject, Timestamp, TtlMinutes,
 };
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -25,10 +26,11 @@ use crate::body::ResponseBody;
 use crate::call::{Answer, Context, Credential, Destination, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
-use crate::graph::answer;
+use crate::graph::answer::{self, MediaContent};
 use crate::graph::links::{Links, MediaLinks};
 use crate::graph::media_host::MediaHosts;
 use crate::graph::media_url::media_url;
+use crate::stores::media_cache::{MediaCache, PurgeOrder, Scope};
 use crate::stores::{
     Claims, Grant, MediaPins, Note, RegistrationCall, Registrations, SettingsReadings, UrlGrants, UrlSigner,
 };
@@ -55,6 +57,10 @@ pub struct Books {
     pub registrations: Registrations,
     /// What stands behind the gateway's media URLs.
     pub grants: UrlGrants,
+    /// Copies of media.
+    pub media_cache: MediaCache,
+    /// The policies in force, which say how long a copy may be kept.
+    pub policies: Arc<ArcSwap<PolicySet>>,
     /// Signs them.
     pub signer: Arc<UrlSigner>,
     /// Where media bytes may come from.
@@ -159,13 +165,13 @@ struct Keeper<M> {
 
 impl<M> Keeper<M>
 where
-    M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync,
+    M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync + 'static,
     M::Future: Send,
 {
     async fn keep(mut self, permitted: Permitted) -> Result<Answer, GatewayError> {
-        if let Destination::MediaHost { claims, .. } = permitted.destination() {
-            let claims = *claims;
-            return download::fetch(&mut self.inner, &self.asker, &self.books, &permitted, &claims).await;
+        if let Destination::MediaHost { claims, wanted } = permitted.destination() {
+            let (claims, wanted) = (*claims, wanted.clone());
+            return download::fetch(self.inner, self.asker, self.books, permitted, claims, &wanted).await;
         }
         let context = permitted.context().clone();
         let purpose = permitted.purpose();
@@ -199,6 +205,14 @@ where
         if let Purpose::DeleteMedia { media } = purpose {
             return self.book_deletion(media, answer).await;
         }
+        let is_outcome_unknown = match &answer {
+            Ok(answer) => answer.status().is_redirection(),
+            Err(ExchangeError::Broken(_)) => true,
+            Err(ExchangeError::Unsent(_)) => false,
+        };
+        if is_outcome_unknown {
+            self.books.purge_deregistered(purpose);
+        }
         let answer = answer.map_err(|error| failed(purpose, error))?;
         if answer.status().is_redirection() {
             return Err(match purpose {
@@ -223,7 +237,12 @@ where
                     .ok_or(GatewayError::UnusableAnswer(
                         "its metadata does not say where the media is",
                     ))?;
-                let url = self.books.give_out_url(&context, media, number, &metadata.url)?;
+                let content = metadata.content.clone().ok_or(GatewayError::UnusableAnswer(
+                    "its metadata does not say what the media is",
+                ))?;
+                let url = self
+                    .books
+                    .give_out_url(&context, media, number, &metadata.url, content)?;
                 let rewritten = metadata.rewritten(&body, &url);
                 let body = self.books.led_back(&context, MediaLinks::Kept, rewritten)?;
                 Ok(passed(parts, body))
@@ -232,7 +251,11 @@ where
                 // Only a refusal of the caller's own token takes nothing for granted: all else is forgotten at once.
                 let is_pass_through = context.principal.index.is_none();
                 let spares = forgets.filter(|_| is_pass_through && !answer.status().is_success());
-                let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
+                let answer = whole(answer, SMALL_ANSWER_BYTES).await;
+                if !did_nothing(&answer) {
+                    self.books.purge_deregistered(purpose);
+                }
+                let (parts, body) = answer?;
                 // Whoever has no token of Meta's for a number neither stops it nor brings it nearer to a lock-out.
                 if is_pass_through && answer::is_authorization_refusal(parts.status, &body) {
                     if let Some(spares) = spares {
@@ -329,14 +352,13 @@ where
             Ok(answer) if answer.status().is_redirection() => Err(GatewayError::UnusableAnswer("a redirect")),
             Ok(answer) => whole(answer, SMALL_ANSWER_BYTES).await,
         };
-        let lives = answer.as_ref().is_ok_and(|(parts, body)| {
-            parts.status.is_client_error()
-                || answer::error_code(body).is_some()
-                || answer::success(body) == Some(false)
-        });
-        if !lives {
+        if !did_nothing(&answer) {
             self.books.grants.forget_media(media);
             let buried = self.books.pins.bury(media).await;
+            // After the pin: a download that comes between finds either no pin, or no copy.
+            self.books
+                .media_cache
+                .purge(Scope::Media(media), PurgeOrder::Delete);
             buried.map_err(|_| GatewayError::StoreUnavailable)?;
         }
         answer.map(|(parts, body)| passed(parts, body))
@@ -428,6 +450,33 @@ impl Drop for ForgetReading {
 }
 
 impl Books {
+    /// Puts `policies` in force for requests that come from now on, and ends the copies that were kept under other terms.
+    pub fn adopt(&self, policies: PolicySet) {
+        let policies = Arc::new(policies);
+        let before = self.policies.swap(Arc::clone(&policies));
+        for (number, old) in &before.numbers {
+            let is_same = policies.numbers.get(number).is_some_and(|new| {
+                (new.storage, new.media.cache_minutes) == (old.storage, old.media.cache_minutes)
+            });
+            if !is_same {
+                self.media_cache
+                    .purge(Scope::Number(*number), PurgeOrder::PolicyChange);
+            }
+        }
+    }
+
+    /// Ends the copies of a number that is, or may be, no longer registered.
+    fn purge_deregistered(&self, purpose: Purpose) {
+        if let Purpose::ChangeStorage {
+            number,
+            registration: Some(RegistrationCall::Deregister),
+        } = purpose
+        {
+            self.media_cache
+                .purge(Scope::Number(number), PurgeOrder::Deregistration);
+        }
+    }
+
     /// For a call that can change a number's settings: what forgets their reading once it is over.
     fn forget_reading(&self, purpose: Purpose) -> Option<ForgetReading> {
         match purpose {
@@ -463,6 +512,7 @@ impl Books {
         media: MediaId,
         number: PhoneNumberId,
         upstream_url: &str,
+        content: MediaContent,
     ) -> Result<String, GatewayError> {
         if self.media_hosts.check(upstream_url).is_none() {
             return Err(GatewayError::UnusableAnswer(
@@ -482,6 +532,7 @@ impl Books {
                 number,
                 caller,
                 upstream_url: upstream_url.into(),
+                content,
                 token,
             })
             .map_err(unavailable)?;
@@ -496,6 +547,15 @@ impl Books {
         };
         Ok(media_url(&context.origin, &self.signer.sign(&claims)))
     }
+}
+
+/// Whether Meta plainly says that it did nothing of what it was asked to do. All else may have been done.
+fn did_nothing(answer: &Result<(http::response::Parts, Bytes), GatewayError>) -> bool {
+    answer.as_ref().is_ok_and(|(parts, body)| {
+        parts.status.is_client_error()
+            || answer::error_code(body).is_some()
+            || answer::success(body) == Some(false)
+    })
 }
 
 /// What a failed exchange means for the caller. A send whose bytes may have left is never called safe to repeat.
