@@ -450,21 +450,6 @@ impl Drop for ForgetReading {
 }
 
 impl Books {
-    /// Puts `policies` in force for requests that come from now on, and ends the copies that were kept under other terms.
-    pub fn adopt(&self, policies: PolicySet) {
-        let policies = Arc::new(policies);
-        let before = self.policies.swap(Arc::clone(&policies));
-        for (number, old) in &before.numbers {
-            let is_same = policies.numbers.get(number).is_some_and(|new| {
-                (new.storage, new.media.cache_minutes) == (old.storage, old.media.cache_minutes)
-            });
-            if !is_same {
-                self.media_cache
-                    .purge(Scope::Number(*number), PurgeOrder::PolicyChange);
-            }
-        }
-    }
-
     /// Ends the copies of a number that is, or may be, no longer registered.
     fn purge_deregistered(&self, purpose: Purpose) {
         if let Purpose::ChangeStorage {

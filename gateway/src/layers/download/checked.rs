@@ -259,7 +259,7 @@ mod tests {
         let life = std::time::Duration::from_secs(1);
         let whole: Vec<u8> = (0..4).flat_map(|byte| vec![byte; 10]).collect();
         let content = content(&whole, Some(40), true);
-        let mut body = CheckedBody::new(body, &content, Some(clock.deadline(life)), clock.clone());
+        let mut body = CheckedBody::new(body, &content, Some(clock.deadline(life)), clock);
         let mut frame = || body.frame().now_or_never().unwrap();
         assert_eq!(frame().unwrap().unwrap().into_data().unwrap()[..], [0; 10]);
         time.advance(life);

@@ -9,6 +9,7 @@
 mod answer;
 mod checked;
 mod flight;
+mod reload;
 mod wanted;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use flight::{Flight, error_of, fresh_url};
 use wanted::Due;
 
 pub use checked::CheckedBody;
+pub use reload::adopt;
 pub use wanted::Wanted;
 
 /// The largest medium there is, in bytes (Cloud API, "Media": documents, and what users send).
