@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use curfew_policies::{PhoneNumberId, Reason, Subject};
-use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
@@ -280,6 +280,8 @@ impl GatewayError {
             CONTENT_TYPE,
             HeaderValue::from_static("application/json; charset=UTF-8"),
         );
+        // A 404 may be kept by whatever stands between, unless it says otherwise (RFC 9111, section 4.2.2).
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         headers.insert(CURFEW_REASON, HeaderValue::from_static(self.slug()));
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, HEAD"));

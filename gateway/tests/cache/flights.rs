@@ -217,11 +217,7 @@ async fn another_numbers_caller_gets_nothing_of_a_copy() {
 #[tokio::test]
 async fn in_pass_through_each_fetch_goes_out_under_the_token_of_whoever_leads() {
     const OTHER: &str = "EAAG-another-token";
-    let world = World::start(Setup {
-        configure: |_| {},
-        ..Setup::default()
-    })
-    .await;
+    let world = World::pass_through().await;
     let client = world.client();
     let bytes = bytes(1000);
     let (_, url) = upload(&client, DEFAULT, &bytes).await;
@@ -235,6 +231,29 @@ async fn in_pass_through_each_fetch_goes_out_under_the_token_of_whoever_leads() 
         .find(|call| call.operation == Operation::MediaDownload)
         .unwrap();
     assert_eq!(fetch.header("authorization"), Some(&*format!("Bearer {TOKEN}")));
+}
+
+#[tokio::test]
+async fn in_pass_through_the_failure_of_anothers_token_is_nobody_elses() {
+    let world = World::pass_through().await;
+    let client = world.client();
+    let bytes = bytes(1000);
+    let (_, url) = upload(&client, DEFAULT, &bytes).await;
+    fault(&world, Operation::MediaDownload, Effect::Latency { millis: 200 });
+    let error = Effect::Error {
+        status: 403,
+        code: 10,
+        subcode: None,
+        details: None,
+    };
+    world
+        .emulator
+        .fault(Fault::new(Operation::MediaDownload, error).times(1));
+    let replies = join_all((0..5).map(|_| get(&client, &url, &[]))).await;
+    let (refused, served): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status != 200);
+    assert_eq!((refused.len(), served.len(), fetches(&world)), (1, 4, 2));
+    refused[0].assert_refused(502, 131_000, "unusable_answer");
+    assert!(served.iter().all(|reply| reply.body == bytes));
 }
 
 #[tokio::test]

@@ -135,6 +135,37 @@ async fn conditions_on_the_entity_tag_hold() {
 }
 
 #[tokio::test]
+async fn the_same_is_true_over_http_2() {
+    use http_body_util::{BodyExt as _, Empty};
+    use hyper_util::rt::TokioExecutor;
+
+    let world = world().await;
+    let bytes = bytes(LARGE);
+    let (_, url) = upload(&world.caller(KEY), NO_STORAGE, &bytes).await;
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Empty<Bytes>>();
+    for (method, range, status, length, body) in [
+        (Method::HEAD, "bytes=0-9", 200, "300001", &bytes[..0]),
+        (Method::GET, "bytes=70000-", 206, "230001", &bytes[70_000..]),
+        (Method::GET, "bytes=0-9,20-29", 200, "300001", &bytes[..]),
+    ] {
+        let request = ::http::Request::builder()
+            .method(method)
+            .uri(&url)
+            .header("range", range)
+            .body(Empty::new())
+            .unwrap();
+        let response = client.request(request).await.unwrap();
+        assert_eq!(response.version(), ::http::Version::HTTP_2);
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["content-length"], length);
+        assert!(response.into_body().collect().await.unwrap().to_bytes() == body);
+    }
+    assert_eq!(fetches(&world), 1);
+}
+
+#[tokio::test]
 async fn head_says_what_get_would_and_fetches_nothing() {
     let world = world().await;
     let client = world.caller(KEY);

@@ -13,11 +13,12 @@ use super::MOST_BYTES;
 use crate::body::BoxError;
 use crate::clock::{Clock, Deadline};
 use crate::graph::answer::MediaContent;
-use crate::stores::media_cache::{EndReason, Failure};
+use crate::stores::media_cache::{EndReason, Failure, MediaKey};
 
 /// A body of which each frame is given on when the next has come, and the last when the whole was found to be what Meta
 /// says. So nothing short or wrong ever ends as if it were whole; and nothing comes after the medium's own end.
 pub struct CheckedBody<B> {
+    key: MediaKey,
     body: B,
     size: Option<u64>,
     sha256: Option<[u8; 32]>,
@@ -38,9 +39,16 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// `body`, which is to be `content`, until `deadline`.
-    pub(super) fn new(body: B, content: &MediaContent, deadline: Option<Deadline>, clock: Clock) -> Self {
+    /// The `body` of `key`, which is to be `content`, until `deadline`.
+    pub(super) fn new(
+        key: MediaKey,
+        body: B,
+        content: &MediaContent,
+        deadline: Option<Deadline>,
+        clock: Clock,
+    ) -> Self {
         Self {
+            key,
             body,
             size: content.size,
             sha256: content.sha256,
@@ -126,7 +134,8 @@ where
         self.is_over = true;
         self.held = None;
         if matches!(reason, EndReason::Failed(_)) {
-            tracing::warn!(%reason, "a medium that is not kept broke off");
+            let MediaKey { number, media } = self.key;
+            tracing::warn!(number = number.get(), media = media.get(), %reason, "media download broke off");
         }
         Some(Err(reason))
     }
@@ -168,6 +177,7 @@ where
 impl<B> fmt::Debug for CheckedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CheckedBody")
+            .field("key", &self.key)
             .field("size", &self.size)
             .field("passed", &self.passed)
             .finish_non_exhaustive()
@@ -187,6 +197,13 @@ mod tests {
     use super::*;
 
     type Pieces = Vec<Vec<u8>>;
+
+    fn key() -> MediaKey {
+        MediaKey {
+            number: "1".parse().unwrap(),
+            media: "2".parse().unwrap(),
+        }
+    }
 
     fn content(bytes: &[u8], size: Option<u64>, is_right: bool) -> MediaContent {
         let mut sha256: [u8; 32] = digest::digest(&SHA256, bytes).as_ref().try_into().unwrap();
@@ -208,7 +225,7 @@ mod tests {
             .map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))))
             .collect();
         let body = StreamBody::new(futures_util::stream::iter(frames));
-        let mut body = CheckedBody::new(body, content, None, clock);
+        let mut body = CheckedBody::new(key(), body, content, None, clock);
         let mut out = Vec::new();
         if let Err(reason) = body.begin().now_or_never().unwrap() {
             return (out, Err(reason));
@@ -259,7 +276,7 @@ mod tests {
         let life = std::time::Duration::from_secs(1);
         let whole: Vec<u8> = (0..4).flat_map(|byte| vec![byte; 10]).collect();
         let content = content(&whole, Some(40), true);
-        let mut body = CheckedBody::new(body, &content, Some(clock.deadline(life)), clock);
+        let mut body = CheckedBody::new(key(), body, &content, Some(clock.deadline(life)), clock);
         let mut frame = || body.frame().now_or_never().unwrap();
         assert_eq!(frame().unwrap().unwrap().into_data().unwrap()[..], [0; 10]);
         time.advance(life);

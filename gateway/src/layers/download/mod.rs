@@ -256,6 +256,7 @@ where
 
     /// Straight through, for this caller alone.
     async fn past(self, head: &Head) -> Result<Answer, GatewayError> {
+        let key = key(&self.flight.claims);
         let clock = self.books().clock.clone();
         let now = clock.now();
         let deadline = self.medium_ends().filter(|ends| *ends > now).map(|ends| {
@@ -265,7 +266,7 @@ where
         let mut content = self.flight.content.clone();
         let body = self.flight.answer().await.map_err(error_of)?;
         content.size = content.size.or(body.size_hint().exact());
-        let mut body = CheckedBody::new(body, &content, deadline, clock);
+        let mut body = CheckedBody::new(key, body, &content, deadline, clock);
         body.begin().await.map_err(ended)?;
         Ok(head.whole(Via::Bypass, ResponseBody::Checked(Box::new(body))))
     }
