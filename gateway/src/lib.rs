@@ -20,3 +20,4 @@ pub mod server;
 pub mod stack;
 pub mod stores;
 pub mod upstream;
+pub mod wiped_io;

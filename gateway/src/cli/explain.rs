@@ -20,7 +20,7 @@ use crate::error::GatewayError;
 use crate::graph::classify::{Head, classify};
 use crate::graph::multipart::parse_whole;
 use crate::graph::routes::BodyKind;
-use crate::layers::gather::{
+use crate::layers::reading::{
     expect_content_type, operation_of_json, operation_without_body, upload_boundary,
 };
 use crate::server::check_target;

@@ -11,7 +11,7 @@ use curfew_policies::{Operation, Registration, Request, SettingsChange, Upload, 
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use super::gather::operation_without_body;
+use super::reading::operation_without_body;
 use crate::call::{Answer, Classified, Context, Identified, Principal, Target};
 use crate::error::GatewayError;
 use crate::graph::classify::{Named, name};

@@ -316,7 +316,7 @@ impl FormEnd {
                     Form::Stopped(GatewayError::denied(reason, self.subject))
                 }
                 AbortReason::Form(error) => Form::Stopped(GatewayError::Form(error)),
-                AbortReason::Inbound(error) => Form::Stopped(super::gather::read_failure(&error)),
+                AbortReason::Inbound(error) => Form::Stopped(super::reading::read_failure(&error)),
                 AbortReason::Abandoned => Form::NotEnded,
             },
             None => Form::NotEnded,

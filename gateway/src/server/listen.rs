@@ -26,6 +26,7 @@ use super::detect::{Detected, Rewound, detect};
 use super::limits::FrontDoorLimits;
 use super::strict_io::StrictIo;
 use super::{FrontDoorRefusal, tls};
+use crate::wiped_io::WipedIo;
 
 /// Wait after a failed accept. Out of file descriptors, the listener stays readable: without it the loop would
 /// spin until a connection ends.
@@ -205,7 +206,7 @@ impl<M> Acceptor<M> {
         };
         let deadline = Instant::now() + self.limits.header_timeout;
         let handshake = tokio::select! {
-            handshake = timeout_at(deadline, acceptor.accept(stream)) => handshake,
+            handshake = timeout_at(deadline, acceptor.accept(WipedIo::new(stream))) => handshake,
             _ = drain.wait_for(|drain| *drain) => return,
         };
         let mut stream = match handshake {

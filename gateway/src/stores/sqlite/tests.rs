@@ -1,6 +1,9 @@
 use std::fs;
+use std::path::PathBuf;
 use std::pin::pin;
+use std::time::Duration;
 
+use curfew_policies::Origin;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use proptest::prelude::*;
