@@ -21,7 +21,7 @@ use tower::Service;
 use crate::body::{BoxError, Inbound};
 use crate::graph::json;
 use crate::layers::BoxFuture;
-use crate::layers::gather::expect_content_type;
+use crate::layers::reading::expect_content_type;
 use crate::server::{FrontDoorLimits, FrontDoorRefusal, refusal_of};
 use crate::stores::media_cache::{EndReason, MediaCache, MediaKey, PurgeOrder, Scope};
 use crate::upstream::{CollectError, collect};

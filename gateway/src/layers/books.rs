@@ -14,15 +14,14 @@ use curfew_policies::{
     Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, NumberPolicy, Origin, PhoneNumberId, Pin,
     PolicySet, Reason, StorageMode, Subject, Timestamp, TtlMinutes,
 };
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue};
 use tower::{Layer, Service};
 
 use super::ask::Asker;
 use super::enforce::{Exchange, Form, Permitted};
 use super::graph_token::caller_tag;
+use super::pass_on::{passed, whole};
 use super::{BoxFuture, download};
-use crate::body::ResponseBody;
 use crate::call::{Answer, Context, Credential, Destination, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
@@ -34,7 +33,7 @@ use crate::stores::media_cache::{MediaCache, PurgeOrder, Scope};
 use crate::stores::{
     Claims, Grant, MediaPins, Note, RegistrationCall, Registrations, SettingsReadings, UrlGrants, UrlSigner,
 };
-use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
+use crate::upstream::{ExchangeError, MetaAnswer, collect};
 
 /// When an uploaded medium ends, for callers: the time that Meta does not tell. RFC 3339.
 pub const CURFEW_MEDIA_EXPIRES: HeaderName = HeaderName::from_static("curfew-media-expires");
@@ -552,64 +551,4 @@ pub(super) fn failed(purpose: Purpose, error: ExchangeError) -> GatewayError {
         (ExchangeError::Broken(_), Purpose::Send) => GatewayError::OutcomeUnknown,
         (ExchangeError::Broken(_), _) => GatewayError::ExchangeBroken,
     }
-}
-
-/// Reads an answer whole. An encoded one cannot be rewritten, and none was asked for.
-async fn whole(answer: MetaAnswer, most: usize) -> Result<(http::response::Parts, Bytes), GatewayError> {
-    let (parts, body) = answer.into_parts();
-    if parts.headers.contains_key(CONTENT_ENCODING) {
-        return Err(GatewayError::UnusableAnswer(
-            "it is encoded, and was not asked to be",
-        ));
-    }
-    let body = collect(body, most).await.map_err(|error| match error {
-        CollectError::TooLarge => GatewayError::UnusableAnswer("it is too large"),
-        CollectError::Broken(_) => GatewayError::ExchangeBroken,
-    })?;
-    Ok((parts, body))
-}
-
-fn passed(parts: http::response::Parts, body: Bytes) -> Answer {
-    response(parts.status, parts.headers, ResponseBody::whole(body))
-}
-
-/// An answer with those of Meta's headers that mean something to a caller.
-///
-/// By allow-list: what leads elsewhere (`Location`, `Alt-Svc`), belongs to Meta's own connection, or sets state at the
-/// caller (`Set-Cookie`, `Strict-Transport-Security`) stays behind, and so does what Meta may invent tomorrow.
-pub(super) fn response(status: StatusCode, from: HeaderMap, body: ResponseBody) -> Answer {
-    let mut answer = Answer::new(body);
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    for (name, value) in from {
-        // `None` stands for one more value of the name before: one is enough of any of these.
-        if let Some(name) = name.filter(is_passed_on) {
-            headers.insert(name, value);
-        }
-    }
-    answer
-}
-
-fn is_passed_on(name: &HeaderName) -> bool {
-    if [
-        CONTENT_TYPE,
-        header::CACHE_CONTROL,
-        header::DATE,
-        header::EXPIRES,
-        header::LAST_MODIFIED,
-        header::PRAGMA,
-        header::RETRY_AFTER,
-        header::WWW_AUTHENTICATE,
-        CONTENT_ENCODING,
-        CURFEW_MEDIA_EXPIRES,
-    ]
-    .contains(name)
-    {
-        return true;
-    }
-    let name = name.as_str();
-    name.starts_with("x-fb-")
-        || name == "facebook-api-version"
-        || name == "x-app-usage"
-        || name == "x-business-use-case-usage"
 }
