@@ -24,9 +24,14 @@ pub fn listen() {
 
 /// The lines about requests for `number`, oldest first.
 pub fn about(number: u64) -> Vec<Line> {
+    with("number", &number.into())
+}
+
+/// The lines of which this field has this value, oldest first.
+pub fn with(field: &str, value: &Value) -> Vec<Line> {
     let lines = LINES.get().expect("it listens");
     let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-    let about = |line: &&Line| line.get("number") == Some(&number.into());
+    let about = |line: &&Line| line.get(field) == Some(value);
     lines.iter().filter(about).cloned().collect()
 }
 
