@@ -519,3 +519,23 @@ async fn an_offset_that_is_no_plain_number_is_refused() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(stage.whole()[0].header("file_offset"), None);
 }
+
+/// Monitoring lets what a rule refuses pass, and tells; what has more than one meaning it never lets pass.
+#[tokio::test]
+async fn under_monitoring_a_file_passes_and_a_hostile_form_does_not() {
+    let policies = format!("enforcement = \"monitor\"\n{}", number(1001, RESTRICTED[1], ""));
+    let stage = Stage::of(&policies).await;
+    let client = stage.world.client();
+    for (target, good) in [
+        (&stage.flow, form(&asset())),
+        (&stage.group, form(&picture("file"))),
+    ] {
+        let reply = client.post_form(target, &good).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.header("curfew-observed"), Some("forbidden_by_mode"));
+        let reply = client.post_form(target, &good.field("batch", "[]")).await;
+        reply.assert_refused(400, 100, "form_field_unknown");
+    }
+    assert_eq!(stage.stored().len(), 2);
+    assert_eq!(stage.whole().len(), 2);
+}
