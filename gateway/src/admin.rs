@@ -20,8 +20,9 @@ use tower::Service;
 
 use crate::body::{BoxError, Inbound};
 use crate::graph::json;
+use crate::graph::routes::BodyKind;
 use crate::layers::BoxFuture;
-use crate::layers::reading::expect_content_type;
+use crate::layers::reading::expect_json;
 use crate::server::{FrontDoorLimits, FrontDoorRefusal, refusal_of};
 use crate::stores::media_cache::{EndReason, MediaCache, MediaKey, PurgeOrder, Scope};
 use crate::upstream::{CollectError, collect};
@@ -197,7 +198,7 @@ impl Admin {
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Said> {
-    expect_content_type(headers, "application/json")
+    expect_json(headers, BodyKind::Json)
         .map_err(|error| Said::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.to_string()))
 }
 

@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::graph::multipart::{FinalFields, UploadBody, WholeForm};
+use crate::graph::multipart::{FormFields, UploadBody, WholeForm};
 use crate::layers::download::CheckedBody;
 use crate::layers::enforce::Refused;
 use crate::server::IdleTimeoutBody;
@@ -18,8 +18,8 @@ use crate::upstream::AnswerBody;
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Judges an upload's form when it has ended.
-pub type Judge = Box<dyn FnOnce(WholeForm<'_>) -> Result<FinalFields, Refused> + Send>;
+/// Judges a form when it has ended.
+pub type Judge = Box<dyn FnOnce(WholeForm<'_>) -> Result<FormFields, Refused> + Send>;
 
 /// A request body as it comes from a caller, under the front door's limits.
 pub type Inbound = IdleTimeoutBody<Incoming>;

@@ -16,6 +16,7 @@ use secrecy::SecretString;
 
 use crate::body::{Inbound, ResponseBody};
 use crate::graph::classify::Head;
+use crate::graph::file_offset::FileOffset;
 use crate::graph::multipart::OpenForm;
 use crate::graph::routes::CALL;
 use crate::layers::download::Wanted;
@@ -162,6 +163,8 @@ pub enum Destination {
         method: Method,
         /// Path and query.
         target: String,
+        /// Where the file of a resumable upload goes on.
+        file_offset: Option<FileOffset>,
     },
     /// To the media host, under a URL that Meta gave out.
     MediaHost {
@@ -178,7 +181,7 @@ pub enum Payload {
     Empty,
     /// A JSON document, judged, byte for byte.
     Json(Bytes),
-    /// An upload's form, read up to its file.
+    /// A form, read up to its file.
     Form(Box<OpenForm<Inbound>>),
     /// Bytes that nobody judges.
     Raw(Inbound),

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use crate::graph::classify::ClassifyError;
+use crate::graph::file_offset::NoFileOffset;
 use crate::graph::json::JsonError;
 use crate::graph::message::MessageError;
 use crate::graph::multipart::MultipartError;
@@ -43,6 +44,9 @@ pub enum GatewayError {
         /// What came, shortened.
         came: String,
     },
+    /// A `file_offset` that is none, or more than one.
+    #[error("the header file_offset {NoFileOffset}, and come once")]
+    FileOffset,
     /// A JSON body larger than `limits.json_bytes`.
     #[error("the JSON body is larger than {0} bytes, `limits.json_bytes` of the gateway")]
     JsonTooLarge(usize),
@@ -153,12 +157,13 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 19] = [
+    pub const SLUGS: [&'static str; 20] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
         "body_not_taken",
         "content_type",
+        "file_offset",
         "json_too_large",
         "busy",
         "body_broken",
@@ -196,6 +201,7 @@ impl GatewayError {
             Self::Classify(ClassifyError::Query(_) | ClassifyError::PhoneNumberId(_))
             | Self::UnexpectedBody
             | Self::ContentType { .. }
+            | Self::FileOffset
             | Self::Json(_)
             | Self::Message(_)
             | Self::ControlMember(_)
@@ -203,6 +209,9 @@ impl GatewayError {
             Self::JsonTooLarge(_) => wire(StatusCode::PAYLOAD_TOO_LARGE, 100, INVALID_PARAMETER),
             Self::Form(error) if error.is_about_ttl() => {
                 wire(StatusCode::BAD_REQUEST, 131_009, VALUE_NOT_VALID)
+            }
+            Self::Form(error) if error.is_about_size() => {
+                wire(StatusCode::BAD_REQUEST, 131_053, MEDIA_UPLOAD)
             }
             Self::Form(_) => wire(StatusCode::BAD_REQUEST, 100, INVALID_PARAMETER),
             Self::Denied { reason, .. } => denied(reason),
@@ -231,6 +240,7 @@ impl GatewayError {
             Self::Classify(ClassifyError::Query(_) | ClassifyError::PhoneNumberId(_)) => "query_not_allowed",
             Self::UnexpectedBody => "body_not_taken",
             Self::ContentType { .. } => "content_type",
+            Self::FileOffset => "file_offset",
             Self::JsonTooLarge(_) => "json_too_large",
             Self::Busy => "busy",
             Self::BodyBroken => "body_broken",
@@ -396,6 +406,7 @@ mod tests {
                 expected: "application/json",
                 came: "none".to_owned(),
             },
+            GatewayError::FileOffset,
             GatewayError::JsonTooLarge(1),
             GatewayError::Busy,
             GatewayError::BodyBroken,

@@ -13,7 +13,8 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
+use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Readiness};
 use crate::budget::JsonBudget;
@@ -167,7 +168,8 @@ impl Gateway {
         self.admin_listener.local_addr()
     }
 
-    /// Serves until `shutdown` completes, then lets requests under way end.
+    /// Serves until `shutdown` completes, then lets requests under way end, and with them what was begun for callers who have
+    /// hung up: half a minute at most.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Drained {
         let Self {
             listener,
@@ -200,6 +202,7 @@ impl Gateway {
             },
         );
         readiness.set(true);
+        let exchanges = parts.books.exchanges.clone();
         let callers = async {
             let shutdown = async {
                 shutdown.await;
@@ -212,6 +215,15 @@ impl Gateway {
                 shutdown,
             )
             .await;
+            // No caller is left to begin another.
+            exchanges.close();
+            if timeout(drained.left, exchanges.wait()).await.is_err() {
+                let left = exchanges.len();
+                tracing::warn!(
+                    left,
+                    "exchanges with Meta were cut off: what came of them is not booked"
+                );
+            }
             // The operator's listener goes last: it tells that the gateway drains.
             let _ = stop_admin.send(true);
             drained
@@ -346,6 +358,7 @@ fn parts(
             graph_origin: upstream.graph.to_string(),
             clock: clock.clone(),
             minute,
+            exchanges: TaskTracker::new(),
         }),
         token: GraphTokenLayer::new(
             scheme,

@@ -138,3 +138,31 @@ async fn under_load_whatever_meta_took_is_told() {
         .await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
+
+/// A caller may be gone while Meta still does what was asked: what came of it is booked before the gateway ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_begun_for_a_caller_who_hung_up_is_booked_before_the_end() {
+    let (emulator, folder, gateway) = start().await;
+    let media = Client::new(gateway.addr).bearer(TOKEN).upload(NO_STORAGE).await;
+    emulator.fault(Fault::new(
+        Operation::MediaDelete,
+        Effect::Latency { millis: 700 },
+    ));
+    let mut caller = Raw::connect(gateway.addr).await;
+    caller
+        .send(format!(
+            "DELETE /v23.0/{media} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        ))
+        .await;
+    has_begun(&emulator, Operation::MediaDelete).await;
+    drop(caller);
+    gateway.program.terminate();
+    assert_eq!(gateway.program.ended().await.code(), Some(0));
+
+    let gateway = Gateway::start(folder.path()).await;
+    let reply = Client::new(gateway.addr)
+        .bearer(TOKEN)
+        .send_image(NO_STORAGE, media)
+        .await;
+    reply.assert_refused(400, 100, "media_ended");
+}

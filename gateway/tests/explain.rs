@@ -47,6 +47,13 @@ fn upload_request(ttl: &str) -> String {
     )
 }
 
+fn flow_asset() -> String {
+    "POST /v23.0/77/assets HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n\
+     --b\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nflow.json\r\n\
+     --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{}\r\n--b--\r\n"
+        .to_owned()
+}
+
 #[test]
 fn explain_shows_every_verdict_and_exits_with_the_decision() {
     let folder = folder();
@@ -114,6 +121,12 @@ fn explain_shows_every_verdict_and_exits_with_the_decision() {
             &["passed, ttl_minutes 90"][..],
         ),
         (
+            flow_asset(),
+            &[][..],
+            1,
+            &["flow_assets (class manage)", "REFUSED forbidden_by_mode"][..],
+        ),
+        (
             upload_request(&ttl("1441")),
             &[][..],
             1,
@@ -164,6 +177,18 @@ fn explain_says_what_is_refused_before_any_rule() {
     for (text, slug) in [
         (request("POST /v23.0/1001/unheard_of", "{}"), "unknown_operation"),
         (request("GET /v23.0//1001", ""), "empty_segment"),
+        (
+            upload_request("").replace("\"messaging_product\"", "\"batch\""),
+            "form_field_unknown",
+        ),
+        (
+            flow_asset().replace("name=\"name\"", "name=\"method\""),
+            "form_field_unknown",
+        ),
+        (
+            "POST /v23.0/upload:MTphdHRh HTTP/1.1\r\nfile_offset: 0x5\r\n\r\nbytes".to_owned(),
+            "file_offset",
+        ),
         (
             request("POST /v23.0/1001/messages?method=get", "{}"),
             "query_not_allowed",

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use curfew::graph::multipart::{
-    Boundary, FileTerms, FinalFields, OpenForm, UploadFields, UploadForm, UploadOutcome, WholeForm,
+    Boundary, FileTerms, FormField, FormFields, FormKind, OpenForm, UploadForm, UploadOutcome, WholeForm,
     WholePart, WireBoundary, boundary_of, parse_whole,
 };
 use futures_util::stream;
@@ -108,9 +108,15 @@ fn misleads_multer(body: &[u8]) -> bool {
     })
 }
 
-/// If the form is an upload, what goes to Meta is that upload and nothing else.
+/// If it is one of the forms that pass, what goes to Meta is that form and nothing else.
 fn written_anew(boundary: &Boundary, body: &[u8], parts: &[WholePart]) {
-    let form = UploadForm::new(boundary, Full::new(Bytes::copy_from_slice(body)));
+    for kind in [FormKind::MEDIA, FormKind::FLOW_ASSET, FormKind::GROUP_PICTURE] {
+        written_anew_as(kind, boundary, body, parts);
+    }
+}
+
+fn written_anew_as(kind: &'static FormKind, boundary: &Boundary, body: &[u8], parts: &[WholePart]) {
+    let form = UploadForm::new(kind, boundary, Full::new(Bytes::copy_from_slice(body)));
     let Ok(open) = run(form.read_head()) else { return };
     let wire = WireBoundary::random().expect("the system has randomness");
     let content_type = wire.content_type();
@@ -120,21 +126,18 @@ fn written_anew(boundary: &Boundary, body: &[u8], parts: &[WholePart]) {
     let boundary = multer::parse_boundary(content_type.to_str().expect("ASCII")).expect("multer finds it");
     let seen = second_opinion(&boundary, &written);
 
-    let content = |name: &str| {
-        let part = parts.iter().find(|part| part.head.name == name);
-        part.map(|part| part.content.clone())
-    };
-    let mut expected = vec![("file".to_owned(), content("file").expect("it is an upload"))];
-    for name in [
-        "messaging_product",
-        "type",
-        "ttl_minutes",
-        "use_case",
-        "description",
-    ] {
-        expected.extend(content(name).map(|content| (name.to_owned(), content)));
-    }
-    assert_eq!(expected.len(), parts.len());
+    let file = parts.iter().find(|part| kind.is_file(&part.head.name));
+    let fields = kind
+        .fields()
+        .iter()
+        .filter_map(|field| parts.iter().find(|part| part.head.name == field.name()));
+    let expected: Vec<_> = file
+        .into_iter()
+        .chain(fields)
+        .map(|part| (part.head.name.clone(), part.content.clone()))
+        .collect();
+    let left_out = parts.iter().filter(|part| part.head.name == "typeFile").count();
+    assert_eq!(expected.len() + left_out, parts.len());
     let seen: Vec<_> = seen
         .into_iter()
         .map(|part| (part.name.unwrap_or_default(), part.content))
@@ -158,26 +161,10 @@ async fn write(open: OpenForm<Full<Bytes>>, wire: WireBoundary) -> Option<Vec<u8
     Some(written)
 }
 
-fn as_it_came(form: WholeForm<'_>) -> Result<FinalFields, ()> {
-    let UploadFields {
-        messaging_product,
-        media_type,
-        ttl_minutes,
-        use_case,
-        description,
-    } = form.fields.clone();
-    let ttl_minutes = match ttl_minutes {
-        None => None,
-        Some(text) => {
-            let minutes: u32 = text.parse().map_err(|_| ())?;
-            (minutes.to_string() == text).then_some(Some(minutes)).ok_or(())?
-        }
-    };
-    Ok(FinalFields {
-        messaging_product,
-        media_type,
-        ttl_minutes,
-        use_case,
-        description,
-    })
+fn as_it_came(form: WholeForm<'_>) -> Result<FormFields, ()> {
+    if let Some(text) = form.fields.get(FormField::TtlMinutes) {
+        let minutes: u32 = text.parse().map_err(|_| ())?;
+        (minutes.to_string() == text).then_some(()).ok_or(())?;
+    }
+    Ok(form.fields.clone())
 }

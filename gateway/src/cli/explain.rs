@@ -18,10 +18,11 @@ use super::{Failure, complain};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::{Head, classify};
-use crate::graph::multipart::parse_whole;
+use crate::graph::multipart::{FormKind, read_form};
 use crate::graph::routes::BodyKind;
 use crate::layers::reading::{
-    expect_content_type, operation_of_json, operation_without_body, upload_boundary,
+    expect_json, file_offset, form_boundary, form_kind, operation_of_form, operation_of_json,
+    operation_without_body,
 };
 use crate::server::check_target;
 
@@ -225,6 +226,7 @@ impl Recorded {
             .split_once('?')
             .map_or((self.target.as_str(), None), |(p, q)| (p, Some(q)));
         let head = classify(policies, &self.method, path, query)?;
+        file_offset(head.route, &self.headers)?;
         Ok(Request {
             subject: head.subject,
             generation: head.generation(),
@@ -233,48 +235,36 @@ impl Recorded {
     }
 
     fn operation(&self, head: &Head) -> Result<Operation<'static>, GatewayError> {
+        if let Some(kind) = form_kind(head.route.body, &self.headers) {
+            return self.form(kind, head);
+        }
         match head.route.body {
             BodyKind::None if !self.body.is_empty() => Err(GatewayError::UnexpectedBody),
             BodyKind::None | BodyKind::Raw => Ok(operation_without_body(head.route, head.node)),
             BodyKind::JsonOrNone if self.body.is_empty() => Ok(operation_without_body(head.route, head.node)),
-            BodyKind::Json | BodyKind::JsonOrNone => {
-                expect_content_type(&self.headers, "application/json")?;
+            BodyKind::Json | BodyKind::JsonOrNone | BodyKind::Form(_) | BodyKind::JsonOrForm(_) => {
+                expect_json(&self.headers, head.route.body)?;
                 operation_of_json(head, &self.body)
             }
-            BodyKind::MediaForm => self.upload(head).map(Operation::UploadMedia),
         }
     }
 
-    fn upload(&self, head: &Head) -> Result<Upload<'static>, GatewayError> {
-        let boundary = upload_boundary(&self.headers)?;
-        let mut upload = Upload {
-            complete: true,
-            declared_type: head.query("type").map(|value| Cow::Owned(value.to_owned())),
-            ..Upload::default()
-        };
+    fn form(&self, kind: &'static FormKind, head: &Head) -> Result<Operation<'static>, GatewayError> {
+        let boundary = form_boundary(&self.headers)?;
         let body = if self.ends_lines_in_lf {
             Cow::Owned(with_crlf(&self.body, boundary.line()))
         } else {
             Cow::Borrowed(self.body.as_slice())
         };
-        for part in parse_whole(&boundary, &body, &[])? {
-            let text = || Some(Cow::Owned(String::from_utf8_lossy(&part.content).into_owned()));
-            match part.head.name.as_str() {
-                "file" => {
-                    upload.file_bytes = u64::try_from(part.content.len()).unwrap_or(u64::MAX);
-                    upload.file_type = part
-                        .head
-                        .content_type
-                        .as_ref()
-                        .map(|value| Cow::Owned(value.to_string()));
-                }
-                "ttl_minutes" => upload.ttl_minutes = text(),
-                "type" => upload.declared_type = text(),
-                "use_case" => upload.use_case = text(),
-                _ => {}
-            }
-        }
-        Ok(upload)
+        let form = read_form(kind, &boundary, &body)?;
+        Ok(match operation_of_form(head, &form.fields, &form.file) {
+            Operation::UploadMedia(begun) => Operation::UploadMedia(Upload {
+                complete: true,
+                file_bytes: form.file_bytes,
+                ..begun
+            }),
+            operation => operation,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod classify;
 pub mod fields;
+pub mod file_offset;
 pub mod json;
 pub mod links;
 pub mod media_host;

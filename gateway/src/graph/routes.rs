@@ -7,6 +7,7 @@ use curfew_policies::UnverifiedOperation;
 use http::Method;
 
 use super::fields;
+use super::multipart::FormKind;
 
 /// What the first segment of a path names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,8 +35,10 @@ pub enum BodyKind {
     Json,
     /// One JSON object, or nothing.
     JsonOrNone,
-    /// `multipart/form-data` with a media file.
-    MediaForm,
+    /// `multipart/form-data` with a file.
+    Form(&'static FormKind),
+    /// One JSON object, or `multipart/form-data` with a file; the `Content-Type` says which.
+    JsonOrForm(&'static FormKind),
     /// Raw bytes, streamed as they come.
     Raw,
 }
@@ -182,7 +185,7 @@ pub const ROUTES: &[Route] = &[
         Kind::UploadMedia,
     )
     .query(&["messaging_product", "type"])
-    .body(BodyKind::MediaForm),
+    .body(BodyKind::Form(FormKind::MEDIA)),
     route(Method::GET, Node::Media, &[], "read_media", Kind::ReadMedia).query(&["phone_number_id"]),
     route(
         Method::DELETE,
@@ -396,7 +399,8 @@ pub const ROUTES: &[Route] = &[
     read(Node::Group, &[], "read_group")
         .query(FIELDS)
         .fields(fields::GROUP),
-    unverified(Method::POST, Node::Group, &[], UnverifiedOperation::GroupPicture),
+    unverified(Method::POST, Node::Group, &[], UnverifiedOperation::GroupPicture)
+        .body(BodyKind::JsonOrForm(FormKind::GROUP_PICTURE)),
     manage(Method::DELETE, Node::Group, &[], "delete_group"),
     read(Node::Group, &["invite_link"], "read_invite_link"),
     manage(Method::POST, Node::Group, &["invite_link"], "reset_invite_link").body(BodyKind::JsonOrNone),
@@ -542,6 +546,13 @@ pub const ROUTES: &[Route] = &[
     .query(&["sequence_id"]),
     // Other objects, known by their edges.
     read(Node::Object, &["assets"], "read_flow_assets"),
+    unverified(
+        Method::POST,
+        Node::Object,
+        &["assets"],
+        UnverifiedOperation::FlowAssets,
+    )
+    .body(BodyKind::Form(FormKind::FLOW_ASSET)),
     unverified(
         Method::POST,
         Node::Object,

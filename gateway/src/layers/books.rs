@@ -15,6 +15,7 @@ use curfew_policies::{
     PolicySet, Reason, StorageMode, Subject, Timestamp, TtlMinutes,
 };
 use http::{HeaderName, HeaderValue};
+use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 
 use super::ask::Asker;
@@ -70,6 +71,8 @@ pub struct Books {
     pub clock: Clock,
     /// The length of a minute of storage.
     pub minute: Minute,
+    /// Exchanges that go on when their callers hang up. Whoever ends the gateway waits for them.
+    pub exchanges: TaskTracker,
 }
 
 /// The layer.
@@ -136,7 +139,8 @@ where
             let mut answer = if purpose.outlives_its_caller() {
                 // A caller who hangs up ends this future, not the task.
                 let hung_up = keeper.books.forget_reading(purpose);
-                let kept = tokio::spawn(keeper.keep(permitted)).await;
+                let exchanges = keeper.books.exchanges.clone();
+                let kept = exchanges.spawn(keeper.keep(permitted)).await;
                 // The task has forgotten what was to be forgotten.
                 if let Some(hung_up) = hung_up {
                     hung_up.defuse();

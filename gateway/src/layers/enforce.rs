@@ -20,12 +20,12 @@ use crate::body::{Inbound, Judge, Outbound};
 use crate::call::{Answer, Call, Context, Credential, Destination, Payload, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
+use crate::graph::file_offset::FileOffset;
 use crate::graph::media_host::MediaUrl;
 use crate::graph::multipart::{
-    self, AbortReason, FileTerms, FinalFields, OpenForm, UploadOutcome, UploadVerdict, WholeForm,
-    WireBoundary,
+    self, AbortReason, FileTerms, FormField, FormFields, FormKind, MultipartError, OpenForm, UploadOutcome,
+    UploadVerdict, WholeForm, WireBoundary,
 };
-
 use crate::stores::SettingsReadings;
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
@@ -79,7 +79,7 @@ impl Permitted {
 
     /// The exchange with the Graph API that was permitted, and for uploads a handle on how the form ends.
     ///
-    /// An upload's form is judged again when it has ended, at the time that `clock` shows then and by what `readings` know
+    /// A form is judged again when it has ended, at the time that `clock` shows then and by what `readings` know
     /// then: it may have taken long, and what held at its beginning may hold no more.
     ///
     /// # Errors
@@ -99,8 +99,12 @@ impl Permitted {
             accept,
             ..
         } = call;
-        let (method, target) = match destination {
-            Destination::Graph { method, target } => (method, target),
+        let (method, target, file_offset) = match destination {
+            Destination::Graph {
+                method,
+                target,
+                file_offset,
+            } => (method, target, file_offset),
             Destination::MediaHost { .. } => return Err(GatewayError::MediaUrlInvalid),
         };
         let (body, content_type, form_end) = match payload {
@@ -116,7 +120,7 @@ impl Permitted {
                     clock,
                     readings,
                 };
-                let (body, content_type, end) = open_upload(*form, judging)?;
+                let (body, content_type, end) = open_form(*form, judging)?;
                 (body, Some(content_type), Some(end))
             }
             // Under a name that nothing parses: as a form, unjudged bytes could hold parameters that make another call of it.
@@ -131,6 +135,7 @@ impl Permitted {
             body,
             content_type,
             accept,
+            file_offset,
             credential: context.credential,
         };
         Ok((exchange, form_end))
@@ -168,6 +173,7 @@ impl Permitted {
             body: Outbound::Empty,
             content_type: None,
             accept: None,
+            file_offset: None,
             credential,
         }
     }
@@ -205,6 +211,7 @@ pub fn permit_question(
             body: Outbound::Empty,
             content_type: None,
             accept: None,
+            file_offset: None,
             credential: context.credential.clone(),
         }),
     }
@@ -220,6 +227,7 @@ pub fn permit_question(
 ///     body: curfew::body::Outbound::Empty,
 ///     content_type: None,
 ///     accept: None,
+///     file_offset: None,
 ///     credential: curfew::call::Credential::Gateway,
 /// };
 /// ```
@@ -229,6 +237,7 @@ pub struct Exchange {
     body: Outbound,
     content_type: Option<HeaderValue>,
     accept: Option<HeaderValue>,
+    file_offset: Option<FileOffset>,
     credential: Credential,
 }
 
@@ -253,6 +262,8 @@ pub struct ExchangeParts {
     pub content_type: Option<HeaderValue>,
     /// What the caller would read.
     pub accept: Option<HeaderValue>,
+    /// Where the file of a resumable upload goes on.
+    pub file_offset: Option<FileOffset>,
     /// Whose token goes with it.
     pub credential: Credential,
 }
@@ -267,6 +278,7 @@ impl Exchange {
             body,
             content_type,
             accept,
+            file_offset,
             credential,
         } = self;
         ExchangeParts {
@@ -275,13 +287,15 @@ impl Exchange {
             body,
             content_type,
             accept,
+            file_offset,
             credential,
         }
     }
 }
 
-/// How an upload's form ended: the handle that its sender keeps.
+/// How a form ended: the handle that its sender keeps.
 pub struct FormEnd {
+    kind: &'static FormKind,
     verdict: UploadVerdict<Inbound, Refused>,
     mime: Option<&'static MediaType>,
     subject: Subject,
@@ -306,10 +320,18 @@ impl FormEnd {
     pub fn outcome(mut self) -> Form {
         match self.verdict.try_take() {
             Some(UploadOutcome::Written(written)) => Form::Written {
-                ttl_minutes: written.fields.ttl_minutes,
+                // The judge wrote it from a number.
+                ttl_minutes: written
+                    .fields
+                    .get(FormField::TtlMinutes)
+                    .and_then(|minutes| minutes.parse().ok()),
             },
             Some(UploadOutcome::Aborted(aborted)) => match aborted.reason {
                 AbortReason::Refused(reason) => Form::Stopped(GatewayError::denied(reason, self.subject)),
+                AbortReason::FileTooLarge { max_bytes } if self.kind.max_file_bytes().is_some() => {
+                    let form = self.kind;
+                    Form::Stopped(MultipartError::FileTooLong { form, max_bytes }.into())
+                }
                 AbortReason::FileTooLarge { max_bytes } => {
                     let mime = self.mime.map_or("", |mime| mime.mime);
                     let reason = Reason::FileTooLarge { mime, max_bytes };
@@ -324,7 +346,7 @@ impl FormEnd {
     }
 }
 
-/// What the second judgement of an upload needs.
+/// What the second judgement of a form needs.
 struct Judging {
     context: Context,
     request: Request<'static>,
@@ -333,25 +355,22 @@ struct Judging {
 }
 
 impl Judging {
-    fn judge(self, form: WholeForm<'_>) -> Result<FinalFields, Reason> {
-        let begun = match &self.request.operation {
-            Operation::UploadMedia(upload) => upload.clone(),
-            _ => Upload::default(),
-        };
+    fn judge(self, form: WholeForm<'_>) -> Result<FormFields, Reason> {
         let fields = form.fields;
-        let request = Request {
-            operation: Operation::UploadMedia(Upload {
+        let text = |field| fields.get(field).map(Cow::Borrowed);
+        let operation = match &self.request.operation {
+            Operation::UploadMedia(begun) => Operation::UploadMedia(Upload {
                 complete: true,
-                ttl_minutes: fields.ttl_minutes.as_deref().map(Cow::Borrowed),
-                declared_type: fields
-                    .media_type
-                    .as_deref()
-                    .map(Cow::Borrowed)
-                    .or(begun.declared_type),
-                use_case: fields.use_case.as_deref().map(Cow::Borrowed),
+                ttl_minutes: text(FormField::TtlMinutes),
+                declared_type: text(FormField::Type).or(begun.declared_type.clone()),
+                use_case: text(FormField::UseCase),
                 file_bytes: form.file_bytes,
-                ..begun
+                ..begun.clone()
             }),
+            other => other.clone(),
+        };
+        let request = Request {
+            operation,
             ..self.request
         };
         let settings = match request.subject {
@@ -368,7 +387,8 @@ impl Judging {
         match decide(&principal.policies, principal.caller(), &request, &facts) {
             Decision::Deny(reason) => Err(reason),
             Decision::Allow(permit) => {
-                let ttl_minutes = match (permit.ttl(), permit.observed(), &fields.ttl_minutes) {
+                let came = fields.get(FormField::TtlMinutes);
+                let ttl_minutes: Option<u32> = match (permit.ttl(), permit.observed(), came) {
                     (Some(ttl), ..) => Some(ttl.minutes()),
                     (None, None, _) | (None, _, None) => None,
                     // Monitored: what the caller wrote passes, if it is a number at all.
@@ -377,20 +397,17 @@ impl Judging {
                 if let Some(reason) = permit.observed() {
                     self.context.record.observed(reason.slug());
                 }
-                Ok(FinalFields {
-                    // As it came: whether it is right, or may be missing since the query has it, is Meta's to say.
-                    messaging_product: fields.messaging_product.clone(),
-                    media_type: fields.media_type.clone(),
-                    ttl_minutes,
-                    use_case: fields.use_case.clone(),
-                    description: fields.description.clone(),
-                })
+                // The others as they came: whether they are right, or may be missing, is Meta's to say.
+                Ok(fields.clone().with(
+                    FormField::TtlMinutes,
+                    ttl_minutes.map(|minutes| minutes.to_string()),
+                ))
             }
         }
     }
 }
 
-fn open_upload(
+fn open_form(
     form: OpenForm<Inbound>,
     judging: Judging,
 ) -> Result<(Outbound, HeaderValue, FormEnd), GatewayError> {
@@ -408,8 +425,10 @@ fn open_upload(
         .and_then(MediaType::of);
     let subject = judging.request.subject;
     let enforced = judging.context.principal.policies.enforcement == Enforcement::Enforce;
+    let kind = form.kind();
+    let of_type = || mime.filter(|_| enforced).map(|mime| mime.max_bytes);
     let terms = FileTerms {
-        max_file_bytes: mime.filter(|_| enforced).map_or(u64::MAX, |mime| mime.max_bytes),
+        max_file_bytes: kind.max_file_bytes().or_else(of_type).unwrap_or(u64::MAX),
         content_type: file_type,
     };
     let judge: Judge = Box::new(move |form: WholeForm<'_>| judging.judge(form));
@@ -418,6 +437,7 @@ fn open_upload(
         Outbound::Upload(Box::new(body)),
         content_type,
         FormEnd {
+            kind,
             verdict,
             mime,
             subject,

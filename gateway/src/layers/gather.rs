@@ -11,6 +11,7 @@ use curfew_policies::{
     Decision, Facts, Generation, MediaFact, MediaId, Minute, NumberPolicy, Operation, Origin, PhoneNumberId,
     Pin, Request, SettingsFact, StorageMode, Subject, UnknownIds, Upload, decide,
 };
+use http::HeaderMap;
 use http::header::ACCEPT;
 use tower::{Layer, Service};
 
@@ -19,7 +20,7 @@ use super::ask::{Asker, Owned};
 use super::download::Wanted;
 use super::enforce::Exchange;
 use super::graph_token::caller_tag;
-use super::reading::{JsonRoom, expect_no_body, read};
+use super::reading::{JsonRoom, expect_no_body, file_offset, form_kind, operation_without_body, read};
 use crate::budget::JsonBudget;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
@@ -158,7 +159,8 @@ where
                 (request, destination, Payload::Empty)
             }
             Target::Graph(head) => {
-                self.judge_upload_start(&context, &head).await?;
+                self.judge_form_start(&context, &head, &parts.headers).await?;
+                let file_offset = file_offset(head.route, &parts.headers)?;
                 let room = JsonRoom {
                     most: self.sources.json_bytes,
                     budget: &self.sources.json_budget,
@@ -172,6 +174,7 @@ where
                 let destination = Destination::Graph {
                     method: parts.method,
                     target: head.upstream_target,
+                    file_offset,
                 };
                 (request, destination, payload)
             }
@@ -197,18 +200,27 @@ where
         })
     }
 
-    /// Judges an upload by what is known before its body: a number that may not upload now says so before the first byte.
-    async fn judge_upload_start(&self, context: &Context, head: &Head) -> Result<(), GatewayError> {
-        if head.route.kind != Kind::UploadMedia {
+    /// Judges a form by what is known before its body: a number that may not upload now says so before the first byte.
+    async fn judge_form_start(
+        &self,
+        context: &Context,
+        head: &Head,
+        headers: &HeaderMap,
+    ) -> Result<(), GatewayError> {
+        if form_kind(head.route.body, headers).is_none() {
             return Ok(());
         }
-        let request = Request {
-            subject: head.subject,
-            generation: head.generation(),
-            operation: Operation::UploadMedia(Upload {
+        let operation = match head.route.kind {
+            Kind::UploadMedia => Operation::UploadMedia(Upload {
                 declared_type: head.query("type").map(|value| Cow::Owned(value.to_owned())),
                 ..Upload::default()
             }),
+            _ => operation_without_body(head.route, head.node),
+        };
+        let request = Request {
+            subject: head.subject,
+            generation: head.generation(),
+            operation,
         };
         let facts = Facts {
             now: self.sources.clock.now(),

@@ -1,8 +1,8 @@
 //! Adds Meta's token. It is the innermost layer: the token exists from here inwards and nowhere else. What else follows
 //! from the token, the key of the gateway's own URLs, is derived here too, so that this file alone exposes it.
 //!
-//! The request is built here from an exchange's values: nothing of the caller's but method, target, body, `Accept` and
-//! the body's type ever was in it.
+//! The request is built here from an exchange's values: nothing of the caller's but method, target, body, `Accept`, the
+//! body's type and a resumable upload's offset ever was in it.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use tower::{Layer, Service};
 use super::enforce::{Exchange, ExchangeParts, ExchangeTarget};
 use crate::body::Outbound;
 use crate::call::{Credential, Principal};
+use crate::graph::file_offset::FILE_OFFSET;
 use crate::stores::{CallerTag, CryptoUnavailable, UrlSigner};
 use crate::upstream::{ExchangeError, MetaAnswer};
 
@@ -136,6 +137,7 @@ impl Shared {
             body,
             content_type,
             accept,
+            file_offset,
             credential,
         } = exchange.into_parts();
         let token = match &credential {
@@ -158,6 +160,9 @@ impl Shared {
         }
         if let Some(accept) = accept {
             headers.insert(ACCEPT, accept);
+        }
+        if let Some(offset) = file_offset {
+            headers.insert(FILE_OFFSET, offset.into());
         }
         Some(request)
     }

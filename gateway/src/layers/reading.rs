@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use curfew_policies::{MediaId, Message, NodeId, Operation, UnverifiedOperation, Upload};
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -16,10 +16,13 @@ use crate::budget::JsonBudget;
 use crate::call::Payload;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
+use crate::graph::file_offset::{FILE_OFFSET, FileOffset};
 use crate::graph::json;
 use crate::graph::message::{self, Body as MessageBody, MessageError};
-use crate::graph::multipart::{Boundary, IntakeError, UploadForm, boundary_of};
-use crate::graph::routes::{BodyKind, Kind, Route};
+use crate::graph::multipart::{
+    Boundary, FormField, FormFields, FormKind, IntakeError, PartHead, UploadForm, boundary_of,
+};
+use crate::graph::routes::{BodyKind, Kind, Node, Route};
 use crate::graph::settings::{STORAGE_NAMES, read_registration, read_settings};
 use crate::server::{BodyReadError, FrontDoorRefusal};
 use crate::upstream::{CollectError, collect};
@@ -39,6 +42,9 @@ pub(super) async fn read(
     body: Inbound,
     room: &JsonRoom<'_>,
 ) -> Result<(Operation<'static>, Payload), GatewayError> {
+    if let Some(kind) = form_kind(head.route.body, headers) {
+        return read_form(kind, head, headers, body).await;
+    }
     match head.route.body {
         BodyKind::None => {
             expect_no_body(body).await?;
@@ -55,8 +61,8 @@ pub(super) async fn read(
             })?;
             Ok((operation_without_body(head.route, head.node), Payload::Empty))
         }
-        BodyKind::Json | BodyKind::JsonOrNone => {
-            expect_content_type(headers, "application/json")?;
+        BodyKind::Json | BodyKind::JsonOrNone | BodyKind::Form(_) | BodyKind::JsonOrForm(_) => {
+            expect_json(headers, head.route.body)?;
             let body = collect_json(headers, body, room).await?;
             if body.is_empty() && head.route.body == BodyKind::JsonOrNone {
                 return Ok((operation_without_body(head.route, head.node), Payload::Empty));
@@ -64,34 +70,69 @@ pub(super) async fn read(
             let operation = operation_of_json(head, &body)?;
             Ok((operation, Payload::Json(body)))
         }
-        BodyKind::MediaForm => {
-            let boundary = upload_boundary(headers)?;
-            let form = UploadForm::new(&boundary, body).read_head().await;
-            let form = form.map_err(|stopped| intake_error(stopped.reason))?;
-            let upload = Upload {
-                complete: false,
-                ttl_minutes: form.fields().ttl_minutes.clone().map(Cow::Owned),
-                declared_type: form
-                    .fields()
-                    .media_type
-                    .clone()
-                    .or_else(|| head.query("type").map(str::to_owned))
-                    .map(Cow::Owned),
-                file_type: form
-                    .file()
-                    .content_type
-                    .as_ref()
-                    .map(|value| Cow::Owned(value.to_string())),
-                use_case: form.fields().use_case.clone().map(Cow::Owned),
-                file_bytes: 0,
-            };
-            Ok((Operation::UploadMedia(upload), Payload::Form(Box::new(form))))
-        }
         BodyKind::Raw => {
             let operation = operation_without_body(head.route, head.node);
             Ok((operation, Payload::Raw(body)))
         }
     }
+}
+
+/// Which form the body is, if it is one.
+pub(crate) fn form_kind(body: BodyKind, headers: &HeaderMap) -> Option<&'static FormKind> {
+    match body {
+        BodyKind::Form(kind) => Some(kind),
+        BodyKind::JsonOrForm(kind) => only_form_type(headers).map(|_| kind),
+        BodyKind::None | BodyKind::Json | BodyKind::JsonOrNone | BodyKind::Raw => None,
+    }
+}
+
+/// Reads a form up to its file; the rest goes out as it comes.
+async fn read_form(
+    kind: &'static FormKind,
+    head: &Head,
+    headers: &HeaderMap,
+    body: Inbound,
+) -> Result<(Operation<'static>, Payload), GatewayError> {
+    let boundary = form_boundary(headers)?;
+    let form = UploadForm::new(kind, &boundary, body).read_head().await;
+    let form = form.map_err(|stopped| intake_error(stopped.reason))?;
+    let operation = operation_of_form(head, form.fields(), form.file());
+    Ok((operation, Payload::Form(Box::new(form))))
+}
+
+/// Makes the operation of a form, as far as it is read.
+pub(crate) fn operation_of_form(head: &Head, fields: &FormFields, file: &PartHead) -> Operation<'static> {
+    if head.route.kind != Kind::UploadMedia {
+        return operation_without_body(head.route, head.node);
+    }
+    let field = |field| fields.get(field).map(str::to_owned);
+    Operation::UploadMedia(Upload {
+        complete: false,
+        ttl_minutes: field(FormField::TtlMinutes).map(Cow::Owned),
+        declared_type: field(FormField::Type)
+            .or_else(|| head.query("type").map(str::to_owned))
+            .map(Cow::Owned),
+        file_type: file
+            .content_type
+            .as_ref()
+            .map(|value| Cow::Owned(value.to_string())),
+        use_case: field(FormField::UseCase).map(Cow::Owned),
+        file_bytes: 0,
+    })
+}
+
+/// Where the file of a resumable upload goes on; other calls have no such header, and it goes no further.
+pub(crate) fn file_offset(route: &Route, headers: &HeaderMap) -> Result<Option<FileOffset>, GatewayError> {
+    if route.node != Node::UploadSession {
+        return Ok(None);
+    }
+    let mut values = headers.get_all(FILE_OFFSET).iter();
+    let offset = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().ok().and_then(|text| text.parse().ok()),
+        (Some(_), Some(_)) => None,
+    };
+    offset.map(Some).ok_or(GatewayError::FileOffset)
 }
 
 async fn collect_json(
@@ -212,19 +253,22 @@ pub(super) async fn expect_no_body(mut body: Inbound) -> Result<(), GatewayError
     Ok(())
 }
 
-/// The boundary of an upload's form, from its one `Content-Type`.
-pub(crate) fn upload_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayError> {
+/// The boundary of a form, from the request's one `Content-Type`.
+pub(crate) fn form_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayError> {
+    let value = only_form_type(headers).ok_or_else(|| wrong_content_type(headers, "multipart/form-data"))?;
+    Ok(boundary_of(value)?)
+}
+
+/// The one `Content-Type`, if it says that the body is a form.
+fn only_form_type(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(wrong_content_type(headers, "multipart/form-data"));
+        return None;
     };
-    let is_form = value
-        .to_str()
-        .is_ok_and(|value| curfew_policies::essence(value).eq_ignore_ascii_case("multipart/form-data"));
-    if !is_form {
-        return Err(wrong_content_type(headers, "multipart/form-data"));
-    }
-    Ok(boundary_of(value)?)
+    let essence = curfew_policies::essence(value.to_str().ok()?);
+    essence
+        .eq_ignore_ascii_case("multipart/form-data")
+        .then_some(value)
 }
 
 fn intake_error(error: IntakeError<BodyReadError>) -> GatewayError {
@@ -234,8 +278,12 @@ fn intake_error(error: IntakeError<BodyReadError>) -> GatewayError {
     }
 }
 
-/// Exactly one `Content-Type`, with this essence; `charset=utf-8` may follow.
-pub(crate) fn expect_content_type(headers: &HeaderMap, expected: &'static str) -> Result<(), GatewayError> {
+/// Exactly one `Content-Type`, `application/json`; `charset=utf-8` may follow. `body` is what the call takes, for the error.
+pub(crate) fn expect_json(headers: &HeaderMap, body: BodyKind) -> Result<(), GatewayError> {
+    let expected = match body {
+        BodyKind::JsonOrForm(_) => "application/json, or multipart/form-data with a file",
+        _ => "application/json",
+    };
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(wrong_content_type(headers, expected));
@@ -248,7 +296,7 @@ pub(crate) fn expect_content_type(headers: &HeaderMap, expected: &'static str) -
     let charset_is_fine = parameters.is_empty()
         || parameters.eq_ignore_ascii_case("charset=utf-8")
         || parameters.eq_ignore_ascii_case("charset=\"utf-8\"");
-    if essence.trim_ascii().eq_ignore_ascii_case(expected) && charset_is_fine {
+    if essence.trim_ascii().eq_ignore_ascii_case("application/json") && charset_is_fine {
         Ok(())
     } else {
         Err(wrong_content_type(headers, expected))

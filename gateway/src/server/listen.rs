@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
@@ -69,6 +69,8 @@ pub struct ConnInfo {
 pub struct Drained {
     /// Connections that were cut off at the drain timeout.
     pub cut_off: usize,
+    /// What is left of the drain timeout, for what goes on behind the connections.
+    pub left: Duration,
 }
 
 /// Serves connections from `listener` until `shutdown` completes, then drains: no new connection is accepted,
@@ -120,6 +122,7 @@ where
     }
     drop(listener);
     info!(connections = connections.len(), "draining");
+    let end = Instant::now() + options.drain_timeout;
     // Without receivers there is nobody to tell.
     let _ = drain.send(true);
     let all_ended = async {
@@ -127,13 +130,14 @@ where
             log_panic(&ended);
         }
     };
-    let cut_off = if timeout(options.drain_timeout, all_ended).await.is_ok() {
+    let cut_off = if timeout_at(end, all_ended).await.is_ok() {
         0
     } else {
         connections.len()
     };
     connections.shutdown().await;
-    Drained { cut_off }
+    let left = end.saturating_duration_since(Instant::now());
+    Drained { cut_off, left }
 }
 
 /// ALPN is set here and not where certificates are read: what is offered is what this module serves.

@@ -70,7 +70,8 @@ impl MediaPins {
     ///
     /// That is not always `pin`. What is known already can be narrowed, never widened:
     ///
-    /// - a live pin's owner never changes, nor does a gravestone become a pin before it has ended;
+    /// - a live pin's owner never changes;
+    /// - a gravestone never becomes a pin again, even after its end: it stands until a sweep forgets it, a day later;
     /// - what Meta's answer to an upload has pinned is never replaced by what is taken as inbound, even after its end;
     /// - for the same owner the earlier end counts.
     ///
@@ -98,8 +99,8 @@ impl MediaPins {
         }
     }
 
-    /// Turns the pin of `media` into a gravestone until its end, and returns it; `None` if no pin is known, in which
-    /// case there is nothing to bury. Burying twice is burying once.
+    /// Turns the pin of `media` into a gravestone, which stands as long as the pin would have, and returns it; `None` if
+    /// no pin is known, in which case there is nothing to bury. Burying twice is burying once.
     ///
     /// # Errors
     ///

@@ -508,3 +508,45 @@ async fn unjudged_bytes_are_no_way_to_another_callers_number() {
         .collect();
     assert_eq!(types, vec![Some("application/octet-stream".to_owned()); 4]);
 }
+
+/// What is taken as a form is read: no part of it can make another call of it.
+#[tokio::test]
+async fn the_forms_of_flows_and_groups_are_no_way_to_another_callers_number() {
+    let all = ["send", "media", "read", "storage", "manage"];
+    let caller = caller_table("plain", "plain-key", &[DEFAULT], &all);
+    let world = World::of(&format!("{}{caller}", crate::PASS_THROUGH)).await;
+    let client = world.caller("plain-key");
+    let direct = Client::new(world.emulator.addr()).bearer(TOKEN);
+    let with_file = || form_of(&[("batch", &batch())]).file("application/json", b"{}");
+    let group = "/v23.0/Y2FwaV9ncm91cDoxNzA1NTU1MDEzOToxMjAzNjM0MDQ2OTQyMzM4MjAZD";
+    for target in ["/v23.0/77/assets", "/77/assets", group] {
+        for form in [
+            with_file(),
+            form_of(&[("batch", &batch())]),
+            Form::new()
+                .file("application/json", b"{}")
+                .field("batch", &batch()),
+        ] {
+            let attack = Attack::form(target, &form);
+            attack.run(&direct).await;
+            assert_eq!(
+                world.emulator.sent().len(),
+                1,
+                "the door is there: {}",
+                attack.name()
+            );
+            world.emulator.clear_record();
+            let reply = attack.run(&client).await;
+            reply.assert_refused(400, 100, "form_field_unknown");
+            assert!(world.emulator.sent().is_empty(), "{}", attack.name());
+            assert!(
+                world
+                    .emulator
+                    .received()
+                    .iter()
+                    .all(|received| !received.complete)
+            );
+            world.emulator.clear_record();
+        }
+    }
+}

@@ -24,19 +24,24 @@ pub fn listen() {
 
 /// The lines about requests for `number`, oldest first.
 pub fn about(number: u64) -> Vec<Line> {
-    lines_of("request", number)
+    lines_of("request", "number", &number.into())
 }
 
 /// The receipts of copies of media of `number`, oldest first.
 pub fn receipts(number: u64) -> Vec<Line> {
-    lines_of("media copy ended", number)
+    lines_of("media copy ended", "number", &number.into())
 }
 
-fn lines_of(message: &str, number: u64) -> Vec<Line> {
+/// The lines about requests of which this field has this value, oldest first.
+pub fn with(field: &str, value: &Value) -> Vec<Line> {
+    lines_of("request", field, value)
+}
+
+fn lines_of(message: &str, field: &str, value: &Value) -> Vec<Line> {
     let lines = LINES.get().expect("it listens");
     let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
     let about = |line: &&Line| {
-        line.get("number") == Some(&number.into()) && line.get("message").is_some_and(|said| said == message)
+        line.get(field) == Some(value) && line.get("message").is_some_and(|said| said == message)
     };
     lines.iter().filter(about).cloned().collect()
 }

@@ -85,10 +85,14 @@ impl Call {
     }
 
     fn upload(form: &Form) -> Self {
+        Self::form("/v23.0/1001/media", form)
+    }
+
+    fn form(target: &str, form: &Form) -> Self {
         Self {
             content_type: Some(form.content_type()),
             body: form.bytes(),
-            ..Self::bare(Method::POST, "/v23.0/1001/media")
+            ..Self::bare(Method::POST, target)
         }
     }
 
@@ -256,6 +260,10 @@ fn unverified() -> Vec<(&'static str, Call)> {
         body[more] = json!({ "status": "ENABLED" });
         Call::post("/v23.0/1001/calls", &body)
     };
+    let flow_json = Form::new()
+        .file("application/json", b"{}")
+        .field("name", "flow.json")
+        .field("asset_type", "FLOW_JSON");
     let group = "/v23.0/Y2FwaV9ncm91cDoxNzA1NTU1MDEzOToxMjAzNjM0MDQ2OTQyMzM4MjAZD";
     vec![
         ("marketing_messages", marketing()),
@@ -283,6 +291,7 @@ fn unverified() -> Vec<(&'static str, Call)> {
             "flow_assets",
             Call::post("/v23.0/5001/migrate_flows", &json!({ "source_waba_id": "5002" })),
         ),
+        ("flow_assets", Call::form("/v23.0/77/assets", &flow_json)),
         ("flow_assets", Call::post("/v23.0/77/publish", &json!({}))),
         ("flow_assets", Call::post("/v23.0/77/deprecate", &json!({}))),
         (
@@ -290,6 +299,7 @@ fn unverified() -> Vec<(&'static str, Call)> {
             Call::post("/v23.0/1001/groups", &json!({ "subject": "a" })),
         ),
         ("group_picture", Call::post(group, &json!({ "description": "a" }))),
+        ("group_picture", Call::form(group, &Form::image())),
         ("call_recording", call("recording")),
         ("call_recording", call("transcription")),
         (

@@ -415,7 +415,7 @@ fn call(head: &Parts, target: Target, body: Body) -> Result<Call, GraphError> {
         params,
         files: body.files,
         raw: body.raw,
-        file_offset: header("file_offset").and_then(|offset| offset.trim().parse().ok()),
+        file_offset: header("file_offset").map(str::to_owned),
         tokens,
         via,
         media_base: None,

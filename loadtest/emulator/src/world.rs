@@ -190,6 +190,8 @@ pub(crate) struct Node {
     pub(crate) parent: String,
     pub(crate) fields: Map<String, Value>,
     pub(crate) content: Option<Content>,
+    /// What the form of a Flow's last asset said beside its file.
+    pub(crate) asset: Map<String, Value>,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]

@@ -11,7 +11,7 @@ mod support;
 use curfew_emulator::{DEFAULT_WABA, Options, State};
 use http::Method;
 use serde_json::json;
-use support::{PLAIN, file, options, start, start_with};
+use support::{PLAIN, PRODUCT, Part, file, options, start, start_with};
 
 #[tokio::test]
 async fn templates_come_page_by_page_with_the_token_in_the_links() {
@@ -145,8 +145,13 @@ async fn resumable_uploads_end_in_a_handle() {
             client.raw(Method::POST, &path, &headers, bytes).await.unwrap()
         }
     };
+    let path = format!("/v24.0/{id}");
+    let without = client.raw(Method::POST, &path, &[("authorization", "OAuth T")], "01234");
+    assert_eq!(without.await.unwrap().code(), 100);
     post("0", "01234").await.ok();
-    assert_eq!(post("0", "01234").await.code(), 100);
+    for wrong in ["0", "4", "6", "-5", "five", ""] {
+        assert_eq!(post(wrong, "01234").await.code(), 100, "{wrong}");
+    }
     assert_eq!(client.get(&format!("/v24.0/{id}")).await.json()["file_offset"], 5);
     let handle = post("5", "56789").await.ok().json();
     assert!(handle["h"].as_str().unwrap().starts_with("4::aW"));
@@ -172,11 +177,20 @@ async fn flows_and_groups_keep_content_too() {
     client
         .multipart(
             &format!("/v24.0/{flow}/assets"),
-            &[file("application/json", b"{}")],
+            &[
+                Part {
+                    name: "name",
+                    file: None,
+                    body: b"a.json",
+                },
+                file("application/json", b"{}"),
+            ],
         )
         .await
         .ok();
     let assets = client.get(&format!("/v24.0/{flow}/assets")).await.json();
+    assert_eq!(assets["data"][0]["name"], "a.json");
+    assert_eq!(assets["data"][0]["asset_type"], "FLOW_JSON");
     let url = assets["data"][0]["download_url"].as_str().unwrap();
     assert_eq!(client.get(url).await.ok().body, "{}");
     client
@@ -196,15 +210,31 @@ async fn flows_and_groups_keep_content_too() {
         .unwrap()
         .to_owned();
     client
-        .multipart(&format!("/v24.0/{group}"), &[file("image/png", b"x")])
+        .multipart(&format!("/v24.0/{group}"), &[PRODUCT, file("image/jpeg", b"x")])
         .await
         .ok();
+    let named = |name: &'static str, body| Part {
+        name,
+        ..file("image/jpeg", body)
+    };
+    let large = vec![0; 5 * 1024 * 1024 + 1];
+    for (part, code) in [
+        (named("profile_picture_file", &b"y"[..]), 0),
+        (named("picture", b"y"), 100),
+        (named("file", b""), 100),
+        (named("file", &large), 100),
+    ] {
+        let reply = client
+            .multipart(&format!("/v24.0/{group}"), &[PRODUCT, part])
+            .await;
+        assert_eq!(reply.code(), code);
+    }
     let doors: Vec<_> = emulator
         .other_content()
         .into_iter()
         .map(|content| content.door)
         .collect();
-    assert_eq!(doors, ["flow_assets", "group_picture"]);
+    assert_eq!(doors, ["flow_assets", "group_picture", "group_picture"]);
     assert_eq!(emulator.media_bytes_kept(), 0);
     client.delete(&format!("/v24.0/{group}")).await.ok();
     assert_eq!(client.get(&format!("/v24.0/{group}")).await.subcode(), 33);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::form::FormKind;
 use super::{MAX_FIELD_BYTES, MAX_HEADER_BLOCK, MAX_NAME_BYTES, MAX_PART_HEADERS, MAX_PARTS};
 
 /// Where in a form something is: the part's number and its name as far as it is known.
@@ -36,7 +37,7 @@ impl fmt::Display for PartRef {
 pub enum MultipartError {
     /// The request's media type is another.
     #[error(
-        "the request's Content-Type is not multipart/form-data; media is uploaded as multipart/form-data only"
+        "the request's Content-Type is not multipart/form-data; files are uploaded as multipart/form-data only"
     )]
     NotFormData,
     /// The request's Content-Type does not follow the grammar of RFC 9110, section 8.3.1.
@@ -88,7 +89,7 @@ pub enum MultipartError {
         at: PartRef,
     },
     /// More than [`MAX_PARTS`] parts.
-    #[error("the form has more than {MAX_PARTS} parts; an upload has at most six")]
+    #[error("the form has more than {MAX_PARTS} parts; no form has more than six")]
     TooManyParts,
     /// More than [`MAX_HEADER_BLOCK`] bytes of headers.
     #[error("the headers of {part} are longer than {MAX_HEADER_BLOCK} bytes")]
@@ -218,17 +219,16 @@ pub enum MultipartError {
         /// Where.
         part: PartRef,
     },
-    /// A part that an upload does not have.
-    #[error(
-        "{part} is not a field of a media upload; known are file, messaging_product, type, ttl_minutes, use_case and \
-         description"
-    )]
+    /// A part that a form of this kind does not have.
+    #[error("{part} is not a field of {form}; known are {}", .form.parts())]
     FieldUnknown {
         /// Where.
         part: PartRef,
+        /// Of which form.
+        form: &'static FormKind,
     },
-    /// The same field twice.
-    #[error("{part} comes a second time; each field may come once")]
+    /// The same field twice, or a second file.
+    #[error("{part} comes a second time; each field may come once, and one file in all")]
     FieldTwice {
         /// Where.
         part: PartRef,
@@ -240,7 +240,7 @@ pub enum MultipartError {
         part: PartRef,
     },
     /// A small field that claims to be a file.
-    #[error("{part} has a filename; only the part \"file\" may have one")]
+    #[error("{part} has a filename; only the file may have one")]
     FieldWithFileName {
         /// Where.
         part: PartRef,
@@ -259,14 +259,25 @@ pub enum MultipartError {
         /// Where.
         part: PartRef,
     },
-    /// A form without the part `file`.
-    #[error("the form has no part \"file\"; a media upload must have exactly one")]
-    FileMissing,
+    /// A form without its file.
+    #[error("the form has no part {}; {form} must have exactly one", .form.file_names())]
+    FileMissing {
+        /// Which form.
+        form: &'static FormKind,
+    },
+    /// A file longer than its form may have.
+    #[error("the file is longer than {max_bytes} bytes, the most that {form} may have")]
+    FileTooLong {
+        /// Which form.
+        form: &'static FormKind,
+        /// The most, in bytes.
+        max_bytes: u64,
+    },
 }
 
 impl MultipartError {
     /// Every slug, for the list of them.
-    pub const SLUGS: [&'static str; 35] = [
+    pub const SLUGS: [&'static str; 36] = [
         "form_not_form_data",
         "form_content_type_malformed",
         "form_boundary_missing",
@@ -302,7 +313,14 @@ impl MultipartError {
         "form_field_type",
         "form_field_not_utf8",
         "form_file_missing",
+        "form_file_too_long",
     ];
+
+    /// Whether it is about the file's size, for which callers know another error code.
+    #[must_use]
+    pub const fn is_about_size(&self) -> bool {
+        matches!(self, Self::FileTooLong { .. })
+    }
 
     /// Whether it is about `ttl_minutes`, for which callers know another error code.
     #[must_use]
@@ -356,7 +374,8 @@ impl MultipartError {
             Self::FieldWithFileName { .. } => "form_field_with_file_name",
             Self::FieldType { .. } => "form_field_type",
             Self::FieldNotUtf8 { .. } => "form_field_not_utf8",
-            Self::FileMissing => "form_file_missing",
+            Self::FileMissing { .. } => "form_file_missing",
+            Self::FileTooLong { .. } => "form_file_too_long",
         }
     }
 }
@@ -420,13 +439,22 @@ mod tests {
             E::NestedMultipart { part: part() },
             E::LengthMalformed { part: part() },
             E::TransferEncoding { part: part() },
-            E::FieldUnknown { part: part() },
+            E::FieldUnknown {
+                part: part(),
+                form: FormKind::MEDIA,
+            },
             E::FieldTwice { part: part() },
             E::FieldTooLong { part: part() },
             E::FieldWithFileName { part: part() },
             E::FieldType { part: part() },
             E::FieldNotUtf8 { part: part() },
-            E::FileMissing,
+            E::FileMissing {
+                form: FormKind::MEDIA,
+            },
+            E::FileTooLong {
+                form: FormKind::GROUP_PICTURE,
+                max_bytes: 5,
+            },
         ];
         assert_eq!(all.each_ref().map(MultipartError::slug), MultipartError::SLUGS);
     }
@@ -437,7 +465,8 @@ mod tests {
             number: 3,
             name: Some("caption".to_owned()),
         };
-        let error = MultipartError::FieldUnknown { part };
+        let form = FormKind::MEDIA;
+        let error = MultipartError::FieldUnknown { part, form };
         assert_eq!(error.slug(), "form_field_unknown");
         assert_eq!(
             error.to_string(),

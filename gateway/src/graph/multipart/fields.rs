@@ -1,23 +1,22 @@
-//! The fields of a media upload: which parts may come, and what they say as text.
+//! The small fields of a form: which of them came, and what they say as text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
 
 use super::MAX_FIELD_BYTES;
 use super::error::{MultipartError, PartRef};
+use super::form::{FormKind, Role};
 use super::part::PartHead;
 use super::reader::Event;
 
-/// A field of a media upload other than the file.
-///
-/// Source: Cloud API, Media, "Upload media"; `ttl_minutes`: No Storage, "Override outgoing media TTL"; `use_case` and
-/// `description`: Calling, "Call settings".
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UploadField {
+/// A field of a form other than its file. Which form has which, [`FormKind`] says. They are written in this order.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum FormField {
     /// `messaging_product`
     MessagingProduct,
-    /// `type`
+    /// `type`: the MIME type, beside that of the file part.
     Type,
     /// `ttl_minutes`
     TtlMinutes,
@@ -25,77 +24,64 @@ pub enum UploadField {
     UseCase,
     /// `description`
     Description,
+    /// `name`: of a Flow's asset.
+    Name,
+    /// `asset_type`: of a Flow's asset.
+    AssetType,
 }
 
-impl UploadField {
-    /// All of them, in the order in which they are written.
-    pub(super) const ALL: [Self; 5] = [
-        Self::MessagingProduct,
-        Self::Type,
-        Self::TtlMinutes,
-        Self::UseCase,
-        Self::Description,
-    ];
-
+impl FormField {
     /// The field's name in the form.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::MessagingProduct => "messaging_product",
             Self::Type => "type",
             Self::TtlMinutes => "ttl_minutes",
             Self::UseCase => "use_case",
             Self::Description => "description",
+            Self::Name => "name",
+            Self::AssetType => "asset_type",
         }
     }
 }
 
-/// A part that Evolution API sends beside the file, with the MIME type once more. Meta documents no such part, so it is read
-/// as strictly as the others and goes no further.
-const LEFT_OUT: &str = "typeFile";
-
-/// The small fields of an upload as they came: UTF-8 of at most 1 KiB each, not judged.
+/// The small fields of a form, each at most once: as they came, UTF-8 of at most 1 KiB each and not judged, or as they are to
+/// be written.
 #[derive(Clone, Default, Eq, PartialEq)]
-pub struct UploadFields {
-    /// `messaging_product`
-    pub messaging_product: Option<String>,
-    /// `type`: the MIME type, beside that of the file part.
-    pub media_type: Option<String>,
-    /// `ttl_minutes`
-    pub ttl_minutes: Option<String>,
-    /// `use_case`
-    pub use_case: Option<String>,
-    /// `description`
-    pub description: Option<String>,
-}
+pub struct FormFields(BTreeMap<FormField, String>);
 
-impl UploadFields {
-    fn value(&mut self, field: UploadField) -> &mut Option<String> {
-        match field {
-            UploadField::MessagingProduct => &mut self.messaging_product,
-            UploadField::Type => &mut self.media_type,
-            UploadField::TtlMinutes => &mut self.ttl_minutes,
-            UploadField::UseCase => &mut self.use_case,
-            UploadField::Description => &mut self.description,
-        }
+impl FormFields {
+    /// A field's value.
+    #[must_use]
+    pub fn get(&self, field: FormField) -> Option<&str> {
+        self.0.get(&field).map(String::as_str)
+    }
+
+    /// The same fields with this one as `value`, or without it.
+    #[must_use]
+    pub fn with(mut self, field: FormField, value: Option<String>) -> Self {
+        match value {
+            Some(value) => self.0.insert(field, value),
+            None => self.0.remove(&field),
+        };
+        self
+    }
+
+    /// Each field and its value, in the order in which they are written.
+    pub fn iter(&self) -> impl Iterator<Item = (FormField, &str)> {
+        self.0.iter().map(|(field, value)| (*field, value.as_str()))
     }
 }
 
 /// Which fields there are; no value is shown.
-impl fmt::Debug for UploadFields {
+impl fmt::Debug for FormFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut fields = self.clone();
-        f.debug_set()
-            .entries(
-                UploadField::ALL
-                    .into_iter()
-                    .filter(|field| fields.value(*field).is_some()),
-            )
-            .finish()
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-/// What an event means for an upload.
+/// What an event means for a form.
 pub(super) enum Taken {
     /// Nothing that anybody has to act on.
     Noted,
@@ -105,12 +91,12 @@ pub(super) enum Taken {
     FileData(Bytes),
 }
 
-/// Keeps the small fields and lets the file through.
-#[derive(Default)]
+/// Keeps the small fields of a form and lets its file through.
 pub(super) struct FieldCollector {
-    fields: UploadFields,
+    kind: &'static FormKind,
+    fields: FormFields,
     has_file: bool,
-    has_left_out: bool,
+    left_out: Vec<&'static str>,
     open: Open,
 }
 
@@ -121,13 +107,28 @@ enum Open {
     Nothing,
     File,
     /// A small part; one without a field is left out.
-    Field(Option<UploadField>, PartRef, Vec<u8>),
+    Field(Option<FormField>, PartRef, Vec<u8>),
 }
 
 impl FieldCollector {
+    pub(super) fn new(kind: &'static FormKind) -> Self {
+        Self {
+            kind,
+            fields: FormFields::default(),
+            has_file: false,
+            left_out: Vec::new(),
+            open: Open::Nothing,
+        }
+    }
+
     /// The fields that are complete.
-    pub(super) fn fields(&self) -> &UploadFields {
+    pub(super) fn fields(&self) -> &FormFields {
         &self.fields
+    }
+
+    /// Which form it is.
+    pub(super) fn kind(&self) -> &'static FormKind {
+        self.kind
     }
 
     pub(super) fn take(&mut self, event: Event) -> Result<Taken, MultipartError> {
@@ -136,26 +137,30 @@ impl FieldCollector {
             Event::Data(data) => self.data(data),
             Event::PartEnd => self.end_part(),
             Event::End if self.has_file => Ok(Taken::Noted),
-            Event::End => Err(MultipartError::FileMissing),
+            Event::End => Err(MultipartError::FileMissing { form: self.kind }),
         }
     }
 
     fn begin(&mut self, head: PartHead) -> Result<Taken, MultipartError> {
-        if head.name == "file" {
-            if std::mem::replace(&mut self.has_file, true) {
-                return Err(MultipartError::FieldTwice { part: head.place() });
-            }
-            self.open = Open::File;
-            return Ok(Taken::FileBegin(head));
-        }
         let part = head.place();
-        let field = UploadField::ALL
-            .into_iter()
-            .find(|field| field.name() == head.name);
-        let came_before = match field {
-            Some(field) => self.fields.value(field).is_some(),
-            None if head.name == LEFT_OUT => std::mem::replace(&mut self.has_left_out, true),
-            None => return Err(MultipartError::FieldUnknown { part }),
+        let (field, came_before) = match self.kind.role(&head.name) {
+            None => {
+                let form = self.kind;
+                return Err(MultipartError::FieldUnknown { part, form });
+            }
+            Some(Role::File) => {
+                if std::mem::replace(&mut self.has_file, true) {
+                    return Err(MultipartError::FieldTwice { part });
+                }
+                self.open = Open::File;
+                return Ok(Taken::FileBegin(head));
+            }
+            Some(Role::Field(field)) => (Some(field), self.fields.get(field).is_some()),
+            Some(Role::LeftOut(name)) => {
+                let came_before = self.left_out.contains(&name);
+                self.left_out.push(name);
+                (None, came_before)
+            }
         };
         if came_before {
             return Err(MultipartError::FieldTwice { part });
@@ -191,7 +196,7 @@ impl FieldCollector {
         if let Open::Field(field, part, value) = std::mem::take(&mut self.open) {
             let text = String::from_utf8(value).map_err(|_| MultipartError::FieldNotUtf8 { part })?;
             if let Some(field) = field {
-                *self.fields.value(field) = Some(text);
+                self.fields.0.insert(field, text);
             }
         }
         Ok(Taken::Noted)
@@ -204,14 +209,23 @@ mod tests {
     use super::super::{Boundary, FormReader};
     use super::*;
 
-    fn collect(parts: &[Part<'_>]) -> Result<UploadFields, &'static str> {
+    fn collect(parts: &[Part<'_>]) -> Result<FormFields, &'static str> {
+        collect_as(FormKind::MEDIA, parts)
+    }
+
+    fn collect_as(kind: &'static FormKind, parts: &[Part<'_>]) -> Result<FormFields, &'static str> {
         let mut reader = FormReader::new(&Boundary::new("xyz").unwrap());
         reader.feed(form("xyz", parts).into());
-        let mut collector = FieldCollector::default();
+        let mut collector = FieldCollector::new(kind);
         while let Some(event) = reader.next_event().unwrap() {
             collector.take(event).map_err(|error| error.slug())?;
         }
         Ok(collector.fields)
+    }
+
+    fn of(fields: &[(FormField, &str)]) -> FormFields {
+        let fields = fields.iter().map(|(field, value)| (*field, (*value).to_owned()));
+        FormFields(fields.collect())
     }
 
     #[test]
@@ -224,13 +238,13 @@ mod tests {
             Part::field("use_case", b"").header("Content-Type: text/plain;charset=US-ASCII"),
             Part::field("type", b"image/png"),
         ]);
-        let expected = UploadFields {
-            messaging_product: Some("whatsapp".to_owned()),
-            media_type: Some("image/png".to_owned()),
-            ttl_minutes: Some("120".to_owned()),
-            use_case: Some(String::new()),
-            description: Some("gr\u{fc}n\r\n".to_owned()),
-        };
+        let expected = of(&[
+            (FormField::MessagingProduct, "whatsapp"),
+            (FormField::Type, "image/png"),
+            (FormField::TtlMinutes, "120"),
+            (FormField::UseCase, ""),
+            (FormField::Description, "gr\u{fc}n\r\n"),
+        ]);
         assert_eq!(
             format!("{expected:?}"),
             "{MessagingProduct, Type, TtlMinutes, UseCase, Description}"
@@ -246,10 +260,7 @@ mod tests {
             added(b"image/png"),
             Part::field("messaging_product", b"whatsapp"),
         ]);
-        let expected = UploadFields {
-            messaging_product: Some("whatsapp".to_owned()),
-            ..UploadFields::default()
-        };
+        let expected = of(&[(FormField::MessagingProduct, "whatsapp")]);
         assert_eq!(fields, Ok(expected));
         let beside_a_file = |value| collect(&[Part::file(b""), added(value)]).map(drop);
         assert_eq!(beside_a_file(&[b'x'; 1024]), Ok(()));
@@ -289,7 +300,7 @@ mod tests {
             collect(&[Part::file(b"a"), Part::file(b"a")]),
             Err("form_field_twice")
         );
-        for field in UploadField::ALL {
+        for field in FormKind::MEDIA.fields() {
             let part = || Part::field(field.name(), b"");
             assert_eq!(
                 collect(&[part(), Part::file(b""), part()]),
@@ -340,6 +351,63 @@ mod tests {
                 Err("form_field_type"),
                 "{header}"
             );
+        }
+    }
+
+    #[test]
+    fn each_form_takes_its_own_fields_and_no_others() {
+        let asset = [
+            Part::field("name", b"flow.json"),
+            Part::file(b"{}"),
+            Part::field("asset_type", b"FLOW_JSON"),
+        ];
+        let expected = of(&[
+            (FormField::Name, "flow.json"),
+            (FormField::AssetType, "FLOW_JSON"),
+        ]);
+        assert_eq!(collect_as(FormKind::FLOW_ASSET, &asset), Ok(expected));
+        for kind in [FormKind::MEDIA, FormKind::GROUP_PICTURE] {
+            assert_eq!(collect_as(kind, &asset), Err("form_field_unknown"), "{kind}");
+        }
+        for name in [
+            "messaging_product",
+            "ttl_minutes",
+            "type",
+            "typeFile",
+            "batch",
+            "method",
+            "access_token",
+        ] {
+            let parts = [Part::file(b"{}"), Part::field(name, b"x")];
+            assert_eq!(
+                collect_as(FormKind::FLOW_ASSET, &parts),
+                Err("form_field_unknown"),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_picture_has_one_name_or_the_other() {
+        let named = |name| Part {
+            name,
+            ..Part::file(b"picture")
+        };
+        let collect = |parts: &[Part<'_>]| collect_as(FormKind::GROUP_PICTURE, parts).map(drop);
+        let product = || Part::field("messaging_product", b"whatsapp");
+        assert_eq!(collect(&[product(), named("file")]), Ok(()));
+        assert_eq!(collect(&[named("profile_picture_file"), product()]), Ok(()));
+        for (one, other) in [
+            ("file", "profile_picture_file"),
+            ("profile_picture_file", "file"),
+            ("profile_picture_file", "profile_picture_file"),
+        ] {
+            assert_eq!(collect(&[named(one), named(other)]), Err("form_field_twice"));
+        }
+        assert_eq!(collect(&[product()]), Err("form_file_missing"));
+        for name in ["subject", "description", "picture", "Profile_picture_file"] {
+            let parts = [named("file"), Part::field(name, b"x")];
+            assert_eq!(collect(&parts), Err("form_field_unknown"), "{name}");
         }
     }
 }

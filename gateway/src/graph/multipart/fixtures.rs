@@ -1,7 +1,7 @@
 //! Forms as published HTTP clients write them: each was recorded from the client named, with made-up content.
 
 use super::testing::{Pieces, Seen, allow, rewrite, run, second_opinion};
-use super::{Boundary, UploadForm, UploadOutcome, boundary_of, parse_whole};
+use super::{Boundary, FormKind, UploadForm, UploadOutcome, boundary_of, parse_whole};
 
 const CONTENT: &[u8] = b"\x89PNG\r\n--x\r\n";
 
@@ -21,7 +21,7 @@ fn assert_reads(recorded: &Recorded) {
     for lengths in [vec![], vec![1]] {
         let seen = run(async {
             let inbound = Pieces::cut(recorded.body, &lengths);
-            let open = UploadForm::new(&boundary, inbound)
+            let open = UploadForm::new(FormKind::MEDIA, &boundary, inbound)
                 .read_head()
                 .await
                 .map_err(|stopped| stopped.reason)

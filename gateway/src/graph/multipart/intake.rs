@@ -9,10 +9,11 @@ use http_body::Body;
 
 use super::boundary::{Boundary, WireBoundary};
 use super::error::MultipartError;
-use super::fields::{FieldCollector, Taken, UploadFields};
+use super::fields::{FieldCollector, FormFields, Taken};
+use super::form::FormKind;
 use super::part::PartHead;
 use super::reader::FormReader;
-use super::writer::{FileTerms, FinalFields, UploadBody, UploadVerdict, WholeForm};
+use super::writer::{FileTerms, UploadBody, UploadVerdict, WholeForm};
 
 /// After so many steps without anything to hand on, the task lets others run: a body that is always ready, with empty
 /// frames, must not keep a thread.
@@ -47,14 +48,14 @@ impl<B> UploadForm<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    /// Takes a request's body, and its boundary from [`super::boundary_of`].
+    /// Takes a request's body, which is to be a form of this kind, and its boundary from [`super::boundary_of`].
     #[must_use]
-    pub fn new(boundary: &Boundary, inbound: B) -> Self {
+    pub fn new(kind: &'static FormKind, boundary: &Boundary, inbound: B) -> Self {
         Self {
             intake: Intake {
                 inbound,
                 reader: FormReader::new(boundary),
-                collector: FieldCollector::default(),
+                collector: FieldCollector::new(kind),
             },
         }
     }
@@ -68,7 +69,10 @@ where
         let mut intake = self.intake;
         let reason = match poll_fn(|cx| intake.poll_step(cx)).await {
             Ok(Step::FileBegin(file)) => return Ok(OpenForm { intake, file }),
-            Ok(Step::FileData(_) | Step::FormEnd) => MultipartError::FileMissing.into(),
+            Ok(Step::FileData(_) | Step::FormEnd) => {
+                let form = intake.collector.kind();
+                MultipartError::FileMissing { form }.into()
+            }
             Err(reason) => reason,
         };
         Err(Stopped {
@@ -76,6 +80,51 @@ where
             inbound: intake.inbound,
         })
     }
+}
+
+/// A form that was read whole, without its file's content.
+#[derive(Debug)]
+pub struct ReadForm {
+    /// All small fields.
+    pub fields: FormFields,
+    /// The headers of the file.
+    pub file: PartHead,
+    /// The file's length in bytes.
+    pub file_bytes: u64,
+}
+
+/// Reads a form that is in memory: for recorded requests, of which nothing is sent on.
+///
+/// # Errors
+/// Whatever would stop it as an upload.
+pub fn read_form(
+    kind: &'static FormKind,
+    boundary: &Boundary,
+    body: &[u8],
+) -> Result<ReadForm, MultipartError> {
+    let mut reader = FormReader::new(boundary);
+    let mut collector = FieldCollector::new(kind);
+    let (mut file, mut file_bytes) = (None, 0_u64);
+    reader.feed(Bytes::copy_from_slice(body));
+    while let Some(event) = reader.next_event()? {
+        match collector.take(event)? {
+            Taken::Noted => {}
+            Taken::FileBegin(head) => file = Some(head),
+            Taken::FileData(data) => file_bytes += u64::try_from(data.len()).unwrap_or(u64::MAX),
+        }
+    }
+    reader.finish()?;
+    if let Some(max_bytes) = kind.max_file_bytes().filter(|most| file_bytes > *most) {
+        return Err(MultipartError::FileTooLong {
+            form: kind,
+            max_bytes,
+        });
+    }
+    Ok(ReadForm {
+        fields: collector.fields().clone(),
+        file: file.ok_or(MultipartError::FileMissing { form: kind })?,
+        file_bytes,
+    })
 }
 
 /// An upload that was read up to its file.
@@ -88,8 +137,13 @@ impl<B> OpenForm<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    /// Which form it is.
+    pub fn kind(&self) -> &'static FormKind {
+        self.intake.collector.kind()
+    }
+
     /// The fields that stood before the file.
-    pub fn fields(&self) -> &UploadFields {
+    pub fn fields(&self) -> &FormFields {
         self.intake.collector.fields()
     }
 
@@ -114,7 +168,7 @@ where
         judge: J,
     ) -> (UploadBody<B, J, R>, UploadVerdict<B, R>)
     where
-        J: FnOnce(WholeForm<'_>) -> Result<FinalFields, R>,
+        J: FnOnce(WholeForm<'_>) -> Result<FormFields, R>,
     {
         UploadBody::new(self.intake, self.file, boundary, terms, judge)
     }
@@ -136,7 +190,7 @@ pub(super) struct Intake<B> {
 }
 
 impl<B> Intake<B> {
-    pub(super) fn fields(&self) -> &UploadFields {
+    pub(super) fn fields(&self) -> &FormFields {
         self.collector.fields()
     }
 

@@ -1,4 +1,5 @@
-//! The one form of the Cloud API: `multipart/form-data` for `POST /{PHONE_NUMBER_ID}/media`.
+//! The forms of the Cloud API, `multipart/form-data`: `POST /{PHONE_NUMBER_ID}/media`, `POST /{FLOW_ID}/assets` and a group's
+//! picture. Which parts each has is a table, [`FormKind`]; all else they share.
 //!
 //! An upload is read strictly, judged, and written anew; nothing but the bytes of the file is passed through. Two
 //! parsers that read one form differently are a way round any policy (two `boundary` parameters, two `name`s, text
@@ -24,6 +25,7 @@
 mod boundary;
 mod error;
 mod fields;
+mod form;
 mod intake;
 mod params;
 mod part;
@@ -41,16 +43,17 @@ mod wire_tests;
 
 pub use self::boundary::{Boundary, RandomnessUnavailable, WireBoundary, boundary_of};
 pub use self::error::{MultipartError, PartRef};
-pub use self::fields::{UploadField, UploadFields};
-pub use self::intake::{IntakeError, OpenForm, Stopped, UploadForm};
+pub use self::fields::{FormField, FormFields};
+pub use self::form::FormKind;
+pub use self::intake::{IntakeError, OpenForm, ReadForm, Stopped, UploadForm, read_form};
 pub use self::part::{FileName, MediaType, PartHead};
 pub use self::reader::{Event, FormReader, WholePart, parse_whole};
 pub use self::writer::{
-    AbortReason, Aborted, FileTerms, FinalFields, UploadAborted, UploadBody, UploadOutcome, UploadVerdict,
-    WholeForm, Written,
+    AbortReason, Aborted, FileTerms, UploadAborted, UploadBody, UploadOutcome, UploadVerdict, WholeForm,
+    Written,
 };
 
-/// Most parts that one form may have. An upload has six known fields; the rest is room for a clear error.
+/// Most parts that one form may have. The longest has six known ones; the rest is room for a clear error.
 pub const MAX_PARTS: u8 = 16;
 /// Most header lines that one part may have. Four are known.
 pub const MAX_PART_HEADERS: usize = 8;

@@ -12,8 +12,8 @@ use proptest::sample::subsequence;
 
 use super::testing::{Broken, Part, Pieces, Seen, allow, form, open, rewrite, run, second_opinion};
 use super::{
-    AbortReason, Boundary, FileTerms, FinalFields, MultipartError, UploadForm, UploadOutcome, WholeForm,
-    WireBoundary, parse_whole,
+    AbortReason, Boundary, FileTerms, FormFields, FormKind, MultipartError, UploadForm, UploadOutcome,
+    WholeForm, WireBoundary, parse_whole,
 };
 
 const BOUNDARY: &str = "bnd-9";
@@ -169,7 +169,7 @@ proptest! {
 
     #[test]
     fn a_refused_upload_ends_with_its_file_and_is_never_closed(meant in meant(), cuts in cuts()) {
-        let refuse = |_: WholeForm<'_>| Err::<FinalFields, _>(());
+        let refuse = |_: WholeForm<'_>| Err::<FormFields, _>(());
         let out = run(async { rewrite(open(BOUNDARY, Pieces::cut(&meant.body(), &cuts)).await, u64::MAX, refuse).await });
         let head_end = memchr::memmem::find(&out.bytes, b"\r\n\r\n").unwrap() + 4;
         prop_assert_eq!(&out.bytes[head_end..], &meant.content);
@@ -188,7 +188,7 @@ proptest! {
         let boundary = Boundary::new(BOUNDARY).unwrap();
         let pieces = Pieces::cut(&body[..end], &cuts);
         let reason = run(async {
-            match UploadForm::new(&boundary, pieces).read_head().await {
+            match UploadForm::new(FormKind::MEDIA, &boundary, pieces).read_head().await {
                 Err(stopped) => stopped.reason.to_string(),
                 Ok(open) => {
                     let out = rewrite(open, u64::MAX, allow::<()>).await;
@@ -273,7 +273,10 @@ fn memory_does_not_grow_with_the_file() {
     };
     let boundary = Boundary::new(BOUNDARY).unwrap();
     run(async {
-        let Ok(open) = UploadForm::new(&boundary, inbound).read_head().await else {
+        let Ok(open) = UploadForm::new(FormKind::MEDIA, &boundary, inbound)
+            .read_head()
+            .await
+        else {
             panic!("refused")
         };
         let terms = FileTerms {

@@ -11,8 +11,8 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 
 use super::{
-    Boundary, FileTerms, FinalFields, OpenForm, UploadAborted, UploadFields, UploadForm, UploadOutcome,
-    WholeForm, WireBoundary,
+    Boundary, FileTerms, FormFields, FormKind, OpenForm, UploadAborted, UploadForm, UploadOutcome, WholeForm,
+    WireBoundary,
 };
 
 /// One part to be written as a client would.
@@ -137,7 +137,7 @@ pub(super) struct Outgoing<R> {
 pub(super) async fn rewrite<R>(
     open: OpenForm<Pieces>,
     max_file_bytes: u64,
-    judge: impl FnOnce(WholeForm<'_>) -> Result<FinalFields, R>,
+    judge: impl FnOnce(WholeForm<'_>) -> Result<FormFields, R>,
 ) -> Outgoing<R> {
     let wire = WireBoundary::random().unwrap();
     let boundary = super::boundary_of(&wire.content_type()).unwrap();
@@ -169,7 +169,7 @@ pub(super) async fn rewrite<R>(
 /// Reads a form up to its file.
 pub(super) async fn open(boundary: &str, body: Pieces) -> OpenForm<Pieces> {
     let boundary = Boundary::new(boundary).unwrap();
-    UploadForm::new(&boundary, body)
+    UploadForm::new(FormKind::MEDIA, &boundary, body)
         .read_head()
         .await
         .map_err(|stopped| stopped.reason)
@@ -177,22 +177,8 @@ pub(super) async fn open(boundary: &str, body: Pieces) -> OpenForm<Pieces> {
 }
 
 /// A judge that lets everything through as it came.
-pub(super) fn allow<R>(form: WholeForm<'_>) -> Result<FinalFields, R> {
-    let UploadFields {
-        messaging_product,
-        media_type,
-        ttl_minutes,
-        use_case,
-        description,
-    } = form.fields.clone();
-    let ttl_minutes = ttl_minutes.map(|minutes| minutes.parse().unwrap());
-    Ok(FinalFields {
-        messaging_product,
-        media_type,
-        ttl_minutes,
-        use_case,
-        description,
-    })
+pub(super) fn allow<R>(form: WholeForm<'_>) -> Result<FormFields, R> {
+    Ok(form.fields.clone())
 }
 
 /// One part as the second parser sees it.

@@ -13,7 +13,7 @@ use tokio::io::DuplexStream;
 
 use super::testing::{Part, Pieces, allow, form, open, run, second_opinion};
 use super::{
-    AbortReason, FileTerms, FinalFields, UploadBody, UploadOutcome, UploadVerdict, WholeForm, WireBoundary,
+    AbortReason, FileTerms, FormFields, UploadBody, UploadOutcome, UploadVerdict, WholeForm, WireBoundary,
     boundary_of,
 };
 
@@ -55,7 +55,7 @@ type Judged<J> = (
 
 async fn upload<J>(judge: J) -> Judged<J>
 where
-    J: FnOnce(WholeForm<'_>) -> Result<FinalFields, &'static str>,
+    J: FnOnce(WholeForm<'_>) -> Result<FormFields, &'static str>,
 {
     let body = form(
         "xyz",
@@ -83,7 +83,7 @@ fn duplex() -> (TokioIo<DuplexStream>, TokioIo<DuplexStream>) {
 
 async fn over_http1<J>(judge: J) -> (Upstream, bool, UploadOutcome<Pieces, &'static str>)
 where
-    J: FnOnce(WholeForm<'_>) -> Result<FinalFields, &'static str> + Send + 'static,
+    J: FnOnce(WholeForm<'_>) -> Result<FormFields, &'static str> + Send + 'static,
 {
     let seen = Mutex::new(Upstream::default());
     let (client, server) = duplex();
@@ -102,7 +102,7 @@ where
 
 async fn over_http2<J>(judge: J) -> (Upstream, bool, UploadOutcome<Pieces, &'static str>)
 where
-    J: FnOnce(WholeForm<'_>) -> Result<FinalFields, &'static str> + Send + 'static,
+    J: FnOnce(WholeForm<'_>) -> Result<FormFields, &'static str> + Send + 'static,
 {
     let seen = std::sync::Arc::new(Mutex::new(Upstream::default()));
     let (client, server) = duplex();
@@ -126,7 +126,7 @@ where
     (seen, answered, outcome)
 }
 
-fn refuse(_: WholeForm<'_>) -> Result<FinalFields, &'static str> {
+fn refuse(_: WholeForm<'_>) -> Result<FormFields, &'static str> {
     Err("too long a life")
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::boundary::WireBoundary;
 use super::error::MultipartError;
-use super::fields::{UploadField, UploadFields};
+use super::fields::FormFields;
 use super::intake::{Intake, IntakeError, Step};
 use super::part::{FileName, MediaType, PartHead};
 
@@ -26,38 +26,11 @@ pub struct FileTerms {
 #[derive(Clone, Copy, Debug)]
 pub struct WholeForm<'a> {
     /// All small fields, from before and after the file.
-    pub fields: &'a UploadFields,
+    pub fields: &'a FormFields,
     /// The headers of the file.
     pub file: &'a PartHead,
     /// The file's length in bytes.
     pub file_bytes: u64,
-}
-
-/// The small fields that are written, as decided. They may differ from those that came.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct FinalFields {
-    /// `messaging_product`
-    pub messaging_product: Option<String>,
-    /// `type`
-    pub media_type: Option<String>,
-    /// `ttl_minutes`, in minutes.
-    pub ttl_minutes: Option<u32>,
-    /// `use_case`
-    pub use_case: Option<String>,
-    /// `description`
-    pub description: Option<String>,
-}
-
-impl FinalFields {
-    fn value(&self, field: UploadField) -> Option<String> {
-        match field {
-            UploadField::MessagingProduct => self.messaging_product.clone(),
-            UploadField::Type => self.media_type.clone(),
-            UploadField::TtlMinutes => self.ttl_minutes.map(|minutes| minutes.to_string()),
-            UploadField::UseCase => self.use_case.clone(),
-            UploadField::Description => self.description.clone(),
-        }
-    }
 }
 
 /// The body ended before its closing boundary, on purpose. Why is in the [`UploadVerdict`].
@@ -100,8 +73,8 @@ pub struct Aborted<B: Body, R> {
 /// An upload that was handed to the sender whole.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Written {
-    /// The small fields that were written.
-    pub fields: FinalFields,
+    /// The small fields that were written, as decided. They may differ from those that came.
+    pub fields: FormFields,
     /// The file's length in bytes.
     pub file_bytes: u64,
 }
@@ -211,20 +184,20 @@ impl<B: Body, J, R> UploadBody<B, J, R> {
             .as_ref()
             .map_or_else(String::new, |value| format!("Content-Type: {value}\r\n"));
         Bytes::from(format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\n{content_type}\r\n"
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{file_name}\"\r\n{content_type}\r\n",
+            // One of the form's own names for it.
+            self.file.name
         ))
     }
 
-    fn write_tail(&self, fields: &FinalFields) -> Bytes {
+    fn write_tail(&self, fields: &FormFields) -> Bytes {
         let boundary = self.boundary.as_str();
         let mut tail = String::new();
-        for field in UploadField::ALL {
-            if let Some(value) = fields.value(field) {
-                let name = field.name();
-                tail.push_str(&format!(
-                    "\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}"
-                ));
-            }
+        for (field, value) in fields.iter() {
+            let name = field.name();
+            tail.push_str(&format!(
+                "\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}"
+            ));
         }
         tail.push_str(&format!("\r\n--{boundary}--\r\n"));
         Bytes::from(tail)
@@ -246,7 +219,7 @@ impl<B: Body, J, R> UploadBody<B, J, R> {
 impl<B, J, R> UploadBody<B, J, R>
 where
     B: Body<Data = Bytes> + Unpin,
-    J: FnOnce(WholeForm<'_>) -> Result<FinalFields, R>,
+    J: FnOnce(WholeForm<'_>) -> Result<FormFields, R>,
 {
     fn count(&mut self, data: Bytes) -> Result<Bytes, UploadAborted> {
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
@@ -291,7 +264,7 @@ impl<B: Body, J, R> Unpin for UploadBody<B, J, R> {}
 impl<B, J, R> Body for UploadBody<B, J, R>
 where
     B: Body<Data = Bytes> + Unpin,
-    J: FnOnce(WholeForm<'_>) -> Result<FinalFields, R>,
+    J: FnOnce(WholeForm<'_>) -> Result<FormFields, R>,
 {
     type Data = Bytes;
     type Error = UploadAborted;
@@ -351,10 +324,10 @@ mod tests {
     use super::super::testing::{
         Broken, Part, Pieces, Seen, allow, form, open, rewrite, run, second_opinion,
     };
-    use super::super::{Boundary, UploadForm};
+    use super::super::{Boundary, FormField, FormKind, UploadForm};
     use super::*;
 
-    fn refuse(_: WholeForm<'_>) -> Result<FinalFields, &'static str> {
+    fn refuse(_: WholeForm<'_>) -> Result<FormFields, &'static str> {
         Err("no")
     }
 
@@ -376,23 +349,19 @@ mod tests {
             let open = open("xyz", Pieces::cut(&body, &[5])).await;
             assert_eq!(
                 open.fields(),
-                &UploadFields {
-                    media_type: text("image/png"),
-                    ..UploadFields::default()
-                }
+                &FormFields::default().with(FormField::Type, text("image/png"))
             );
             assert_eq!(open.file().number, 2);
             rewrite(open, 100, |form| {
                 assert_eq!(
-                    (form.file_bytes, form.fields.ttl_minutes.as_deref()),
+                    (form.file_bytes, form.fields.get(FormField::TtlMinutes)),
                     (7, Some("60"))
                 );
-                let messaging_product = text("whatsapp");
-                Ok::<_, ()>(FinalFields {
-                    messaging_product,
-                    ttl_minutes: Some(120),
-                    ..FinalFields::default()
-                })
+                Ok::<_, ()>(
+                    FormFields::default()
+                        .with(FormField::TtlMinutes, text("120"))
+                        .with(FormField::MessagingProduct, text("whatsapp")),
+                )
             })
             .await
         });
@@ -407,7 +376,10 @@ mod tests {
         let UploadOutcome::Written(written) = out.outcome else {
             panic!("not written")
         };
-        assert_eq!((written.file_bytes, written.fields.ttl_minutes), (7, Some(120)));
+        assert_eq!(
+            (written.file_bytes, written.fields.get(FormField::TtlMinutes)),
+            (7, Some("120"))
+        );
     }
 
     #[test]
@@ -572,7 +544,9 @@ mod tests {
     fn a_form_that_is_refused_before_its_file_gives_the_inbound_body_back() {
         let body = form("xyz", &[Part::field("caption", b"x"), Part::file(&[b'x'; 1000])]);
         let boundary = Boundary::new("xyz").unwrap();
-        let Err(stopped) = run(UploadForm::new(&boundary, Pieces::cut(&body, &[100])).read_head()) else {
+        let Err(stopped) =
+            run(UploadForm::new(FormKind::MEDIA, &boundary, Pieces::cut(&body, &[100])).read_head())
+        else {
             panic!("not refused")
         };
         assert!(matches!(

@@ -96,7 +96,7 @@ proptest! {
             if before.number == after.number {
                 prop_assert!(after.ends <= before.ends, "the end got later");
             }
-            if before.origin == Origin::Deleted && before.ends > clock.now() {
+            if before.origin == Origin::Deleted {
                 prop_assert_eq!(after.origin, Origin::Deleted, "a gravestone came to life");
             }
             if before.origin != Origin::Inbound {
@@ -140,6 +140,25 @@ fn a_buried_medium_stays_buried() {
     assert_eq!(bury(&pins, media(9)), gravestone);
     assert_eq!(record(&pins, media(9), pin), buried(pin));
     assert_eq!(pins.find(media(9)), gravestone);
+}
+
+#[test]
+fn a_gravestone_stands_after_its_end_until_it_is_forgotten() {
+    let (clock, time) = Clock::manual(START);
+    let pins = MediaPins::in_memory(clock, Minute::REAL);
+    let pin = upload(1, START.after(DAY));
+    record(&pins, media(9), pin);
+    bury(&pins, media(9));
+    time.advance(2 * DAY - Duration::from_millis(1));
+    sweep(&pins);
+    for by in [1, 2] {
+        let again = upload(by, START.after(9 * DAY));
+        assert_eq!(record(&pins, media(9), again), buried(pin));
+    }
+    time.advance(Duration::from_millis(1));
+    assert_eq!(sweep(&pins), 1);
+    let again = upload(2, START.after(9 * DAY));
+    assert_eq!(record(&pins, media(9), again), again);
 }
 
 #[test]

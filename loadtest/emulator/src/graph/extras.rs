@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Call, Done, GraphError, Verb, success};
 use crate::control::Shared;
+use crate::multipart::FilePart;
 use crate::params::{self, Params};
 use crate::record::OtherContent;
 use crate::reply::Payload;
@@ -39,7 +40,8 @@ pub(crate) fn start_upload(shared: &Shared, call: &Call) -> Answer {
     Ok(Done::Json(json!({ "id": id })))
 }
 
-/// `POST` and `GET /upload:…`: bytes from an offset on; a handle when all are there.
+/// `POST` and `GET /upload:…`: bytes from the `file_offset` of the header on, which must be where the session is; a handle
+/// when all are there.
 pub(crate) fn upload_session(shared: &Shared, call: &Call, id: &str) -> Answer {
     let mut world = shared.world();
     let session = world
@@ -49,7 +51,11 @@ pub(crate) fn upload_session(shared: &Shared, call: &Call, id: &str) -> Answer {
     match call.verb {
         Verb::Get => Ok(Done::Json(json!({"id": id, "file_offset": session.received}))),
         Verb::Post => {
-            if call.file_offset.unwrap_or(0) != session.received {
+            let offset = call
+                .file_offset
+                .as_deref()
+                .ok_or_else(|| GraphError::required("file_offset"))?;
+            if offset.trim().parse() != Ok(session.received) {
                 return Err(GraphError::invalid("file_offset is not the session's"));
             }
             let content = call.raw.as_ref().filter(|content| content.len > 0);
@@ -133,6 +139,7 @@ fn nodes(shared: &Shared, call: &mut Call, kind: NodeKind, parent: &str, id: &st
             parent: parent.to_owned(),
             fields,
             content: None,
+            asset: Params::new(),
         },
     );
     Ok(Done::Json(json!({ "id": id })))
@@ -156,16 +163,15 @@ pub(crate) fn node_edge(shared: &Shared, call: &Call, id: &str, edge: &[&str]) -
             Ok(Done::Json(super::read_node(call, fields, &[], |_, _| None)))
         }
         (Verb::Post, []) => {
+            let content = match call.files.first() {
+                None => None,
+                Some(file) if kind == NodeKind::Group => Some(("group_picture", picture(file)?)),
+                Some(file) => Some(("flow_assets", file.content.clone())),
+            };
             let mut params: Params = call.params.clone();
             params::unfold(&mut params);
             node.fields.extend(params);
-            let picture = call.files.first().map(|file| file.content.clone());
-            if let Some(content) = picture {
-                let door = if kind == NodeKind::Group {
-                    "group_picture"
-                } else {
-                    "flow_assets"
-                };
+            if let Some((door, content)) = content {
                 node.content = Some(content.clone());
                 world.other.push(other(door, id, &content));
                 shared.record.changed.notify_waiters();
@@ -177,19 +183,22 @@ pub(crate) fn node_edge(shared: &Shared, call: &Call, id: &str, edge: &[&str]) -
             success()
         }
         (Verb::Get, ["assets"]) if kind == NodeKind::Flow => {
+            let told =
+                |field: &str, unless: &str| params::text(&node.asset, field).unwrap_or(unless.to_owned());
             let rows: Vec<Value> = node
                 .content
                 .iter()
                 .map(|_| {
-                    json!({"name": "flow.json", "asset_type": "FLOW_JSON",
+                    json!({"name": told("name", "flow.json"), "asset_type": told("asset_type", "FLOW_JSON"),
                     "download_url": format!("{}/flow_assets/{id}", shared.base_url)})
                 })
                 .collect();
             Ok(Done::Json(json!({"data": rows})))
         }
         (Verb::Post, ["assets"]) if kind == NodeKind::Flow => {
-            let content = call.files.first().map(|file| file.content.clone());
-            let content = content.ok_or_else(|| GraphError::required("file"))?;
+            let file = call.files.iter().find(|file| file.name == "file");
+            let content = file.ok_or_else(|| GraphError::required("file"))?.content.clone();
+            node.asset.clone_from(&call.params);
             node.content = Some(content.clone());
             world.other.push(other("flow_assets", id, &content));
             shared.record.changed.notify_waiters();
@@ -210,6 +219,19 @@ pub(crate) fn node_edge(shared: &Shared, call: &Call, id: &str, edge: &[&str]) -
         }
         _ => Err(missing()),
     }
+}
+
+/// A group's picture. The Groups page calls the part `file` in its example and `profile_picture_file` in its table; how
+/// Meta answers a larger one is not documented.
+fn picture(file: &FilePart) -> Result<Content, GraphError> {
+    const MOST: u64 = 5 * 1024 * 1024;
+    if !["file", "profile_picture_file"].contains(&file.name.as_str()) {
+        return Err(GraphError::required("file"));
+    }
+    if file.content.len == 0 || file.content.len > MOST {
+        return Err(GraphError::invalid("The picture must have 1 byte to 5 MB"));
+    }
+    Ok(file.content.clone())
 }
 
 /// Where a Flow asset's `download_url` leads.

@@ -62,7 +62,8 @@ pub(crate) struct Call {
     pub(crate) files: Vec<FilePart>,
     /// A body that is no form: the bytes of a resumable upload.
     pub(crate) raw: Option<Content>,
-    pub(crate) file_offset: Option<u64>,
+    /// The header of a resumable upload, as it came.
+    pub(crate) file_offset: Option<String>,
     /// The tokens that came, in the header first.
     pub(crate) tokens: Vec<String>,
     pub(crate) via: Via,
