@@ -14,7 +14,7 @@ mod wanted;
 
 use std::sync::Arc;
 
-use curfew_policies::{Origin, Timestamp};
+use curfew_policies::{NumberPolicy, Origin, Pin, Timestamp};
 use http_body::Body as _;
 use tower::Service;
 
@@ -219,12 +219,14 @@ where
         let books = self.books();
         let key = key(&self.flight.claims);
         let policies = books.policies.load_full();
+        let pin = self.live_pin();
         let cache_minutes = policies
             .numbers
             .get(&key.number)
+            .filter(|number| pin.is_some_and(|pin| may_be_kept(pin, number)))
             .map_or(0, |number| number.media.cache_minutes);
         let life = Life {
-            ends: self.medium_ends().unwrap_or(Timestamp::from_millis(0)),
+            ends: pin.map_or(Timestamp::from_millis(0), |pin| pin.ends),
             at_most: books.minute.times(cache_minutes),
         };
         let opened = books.media_cache.open(key, &self.flight.content, life);
@@ -259,9 +261,9 @@ where
         let key = key(&self.flight.claims);
         let clock = self.books().clock.clone();
         let now = clock.now();
-        let deadline = self.medium_ends().filter(|ends| *ends > now).map(|ends| {
-            let left = ends.since(now);
-            Deadline::new(ends, clock.monotonic().after(left))
+        let deadline = self.live_pin().filter(|pin| pin.ends > now).map(|pin| {
+            let left = pin.ends.since(now);
+            Deadline::new(pin.ends, clock.monotonic().after(left))
         });
         let mut content = self.flight.content.clone();
         let body = self.flight.answer().await.map_err(error_of)?;
@@ -271,11 +273,11 @@ where
         Ok(head.whole(Via::Bypass, ResponseBody::Checked(Box::new(body))))
     }
 
-    /// When the medium ends, by its pin; `None` for one that is said to be gone already.
-    fn medium_ends(&self) -> Option<Timestamp> {
+    /// What is known of the medium; `None` for one that is said to be gone already.
+    fn live_pin(&self) -> Option<Pin> {
         let claims = &self.flight.claims;
         let pin = claims.pin(&self.books().pins);
-        (pin.number == claims.number && pin.origin != Origin::Deleted).then_some(pin.ends)
+        (pin.number == claims.number && pin.origin != Origin::Deleted).then_some(pin)
     }
 
     /// Whether policy still allows the download, by what is known now.
@@ -298,6 +300,14 @@ where
             EndReason::Deadline | EndReason::Evicted | EndReason::Purged(_) => true,
         }
     }
+}
+
+/// Whether a copy may be kept at all.
+///
+/// What Meta was asked about has begun at a time that nobody told us, and its copy could outlive it by as much as it is
+/// older than the question. A restricted number's copies must not: such media go past the cache.
+const fn may_be_kept(pin: Pin, number: &NumberPolicy) -> bool {
+    matches!(pin.origin, Origin::Upload) || !number.storage.is_restricted()
 }
 
 /// What a caller is told whose medium ended before its answer began.
