@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::graph::multipart::{FormFields, UploadBody, WholeForm};
-use crate::layers::enforce::Refused;
+use crate::layers::enforce::Withheld;
 use crate::server::IdleTimeoutBody;
 use crate::upstream::AnswerBody;
 
@@ -17,7 +17,7 @@ use crate::upstream::AnswerBody;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Judges a form when it has ended.
-pub type Judge = Box<dyn FnOnce(WholeForm<'_>) -> Result<FormFields, Refused> + Send>;
+pub type Judge = Box<dyn FnOnce(WholeForm<'_>) -> Result<FormFields, Withheld> + Send>;
 
 /// A request body as it comes from a caller, under the front door's limits.
 pub type Inbound = IdleTimeoutBody<Incoming>;
@@ -29,7 +29,7 @@ pub enum Outbound {
     /// JSON that was judged, byte for byte.
     Whole(Full<Bytes>),
     /// A form, written anew.
-    Upload(Box<UploadBody<Inbound, Judge, Refused>>),
+    Upload(Box<UploadBody<Inbound, Judge, Withheld>>),
     /// Bytes that nobody judges.
     Raw(Inbound),
 }

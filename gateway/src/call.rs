@@ -19,8 +19,9 @@ use crate::graph::classify::Head;
 use crate::graph::file_offset::FileOffset;
 use crate::graph::multipart::OpenForm;
 use crate::graph::routes::CALL;
+use crate::layers::reuse::StandIn;
 use crate::record::Record;
-use crate::stores::{Claims, RegistrationCall};
+use crate::stores::{Claims, RegistrationCall, UploadTag};
 
 /// A request as it came, with a record of its own.
 #[derive(Debug)]
@@ -151,6 +152,8 @@ pub struct Call {
     pub payload: Payload,
     /// The caller's `Accept`.
     pub accept: Option<HeaderValue>,
+    /// By what the same request would be known again, for an upload that announces its digest.
+    pub announced: Option<UploadTag>,
 }
 
 /// Where a request goes.
@@ -184,6 +187,8 @@ pub enum Payload {
     Form(Box<OpenForm<Inbound>>),
     /// Bytes that nobody judges.
     Raw(Inbound),
+    /// Nothing goes anywhere: this medium stands for the upload.
+    Known(StandIn),
 }
 
 impl std::fmt::Debug for Payload {
@@ -193,6 +198,7 @@ impl std::fmt::Debug for Payload {
             Self::Json(_) => "Json(…)",
             Self::Form(_) => "Form(…)",
             Self::Raw(..) => "Raw(…)",
+            Self::Known(_) => "Known(…)",
         })
     }
 }

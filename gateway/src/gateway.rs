@@ -24,10 +24,11 @@ use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, url_signer};
+use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
 use crate::stack::{Parts, stack};
 use crate::stores::{
-    CryptoUnavailable, DenialBudget, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
+    CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
 };
 use crate::upstream::Upstream;
 
@@ -181,6 +182,7 @@ impl Gateway {
         );
         readiness.set(true);
         let exchanges = parts.books.exchanges.clone();
+        let known_uploads = parts.books.reuse.known.clone();
         let callers = async {
             let shutdown = async {
                 shutdown.await;
@@ -208,18 +210,24 @@ impl Gateway {
         };
         tokio::select! {
             (drained, _) = async { tokio::join!(callers, admin) } => drained,
-            never = sweep(stores, grants, minute) => match never {},
+            never = sweep(stores, grants, known_uploads, minute) => match never {},
         }
     }
 }
 
 /// Forgets what has ended, once a minute. No read depends on it: it frees memory.
-async fn sweep(stores: Stores, grants: UrlGrants, minute: Minute) -> std::convert::Infallible {
+async fn sweep(
+    stores: Stores,
+    grants: UrlGrants,
+    known_uploads: KnownUploads,
+    minute: Minute,
+) -> std::convert::Infallible {
     let mut ticks = tokio::time::interval(minute.length());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         grants.sweep();
+        known_uploads.sweep();
         if let Err(error) = stores.pins.sweep().await {
             tracing::warn!(%error, "ended pins could not be forgotten; trying again");
         }
@@ -261,6 +269,13 @@ fn parts(
         None => UrlSigner::random(minute)?,
     };
     let signer = Arc::new(signer);
+    let reuse = Reuse {
+        known: KnownUploads::new(clock.clone(), KnownUploads::CAPACITY)?,
+        pins: stores.pins.clone(),
+        signer: Arc::clone(&signer),
+        clock: clock.clone(),
+        minute,
+    };
     let readings = SettingsReadings::new(clock.clone(), minute);
     let scheme = if upstream.graph.is_https() {
         Scheme::HTTPS
@@ -286,12 +301,14 @@ fn parts(
             minute,
             json_bytes: config.limits.json_bytes,
             json_budget: JsonBudget::default(),
+            reuse: reuse.clone(),
         }),
         books: Arc::new(Books {
             pins: stores.pins.clone(),
             readings,
             registrations: stores.registrations.clone(),
             grants: grants.clone(),
+            reuse,
             signer,
             media_hosts: MediaHosts::new(upstream.media.iter().map(ToString::to_string).collect()),
             graph_origin: upstream.graph.to_string(),

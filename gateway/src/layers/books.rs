@@ -21,6 +21,7 @@ use tower::{Layer, Service};
 use super::ask::Asker;
 use super::enforce::{Exchange, Form, Permitted};
 use super::graph_token::caller_tag;
+use super::reuse::{NewUpload, Reuse, StandIn};
 use super::{BoxFuture, download};
 use crate::body::ResponseBody;
 use crate::call::{Answer, Context, Credential, Destination, Purpose};
@@ -37,6 +38,8 @@ use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
 /// When an uploaded medium ends, for callers: the time that Meta does not tell. RFC 3339.
 pub const CURFEW_MEDIA_EXPIRES: HeaderName = HeaderName::from_static("curfew-media-expires");
+/// `true` on the answer to an upload that was not stored, since Meta has the file already.
+pub const CURFEW_REUSED: HeaderName = HeaderName::from_static("curfew-reused");
 /// Under `enforcement = "monitor"`: the rule that would have refused the request.
 pub const CURFEW_OBSERVED: HeaderName = HeaderName::from_static("curfew-observed");
 
@@ -56,6 +59,8 @@ pub struct Books {
     pub registrations: Registrations,
     /// What stands behind the gateway's media URLs.
     pub grants: UrlGrants,
+    /// Knows uploads again.
+    pub reuse: Reuse,
     /// Signs them.
     pub signer: Arc<UrlSigner>,
     /// Where media bytes may come from.
@@ -172,13 +177,17 @@ where
             return download::fetch(&mut self.inner, &self.asker, &self.books, &permitted, &claims).await;
         }
         let context = permitted.context().clone();
+        if let Some(stand_in) = permitted.stand_in() {
+            return Ok(reused(&context, stand_in));
+        }
         let purpose = permitted.purpose();
+        self.books.forget_uploads(purpose);
         let noted = self.note_registration(&context, purpose).await?;
 
         // Counted from before the first byte leaves: the earliest moment at which Meta can begin to count.
         let started = self.books.clock.now();
-        let (exchange, form_end) =
-            permitted.into_exchange(self.books.clock.clone(), self.books.readings.clone())?;
+        let (clock, readings) = (self.books.clock.clone(), self.books.readings.clone());
+        let (exchange, form_end) = permitted.into_exchange(clock, readings, &self.books.reuse)?;
         // Whatever comes of it but Meta's word that nothing did: it may have changed something.
         let forgets = self.books.forget_reading(purpose);
         if let (Purpose::ChangeStorage { number, .. }, Credential::Gateway) = (purpose, &context.credential) {
@@ -195,10 +204,13 @@ where
                 }
             }
         };
-        let ttl_minutes = match form_end.map(super::enforce::FormEnd::outcome) {
+        // Once more: an upload may have come to its end while it was under way.
+        self.books.forget_uploads(purpose);
+        let (ttl_minutes, becomes) = match form_end.map(super::enforce::FormEnd::outcome) {
             Some(Form::Stopped(error)) => return Err(error),
-            Some(Form::Written { ttl_minutes }) => ttl_minutes,
-            Some(Form::NotEnded) | None => None,
+            Some(Form::Known(stand_in)) => return Ok(reused(&context, stand_in)),
+            Some(Form::Written { ttl_minutes, becomes }) => (ttl_minutes, becomes),
+            Some(Form::NotEnded) | None => (None, None),
         };
         if let Purpose::DeleteMedia { media } = purpose {
             return self.book_deletion(media, answer).await;
@@ -213,12 +225,14 @@ where
         }
         match purpose {
             Purpose::Upload { number } => {
-                self.pin_upload(&context, number, ttl_minutes, started, answer)
-                    .await
+                let life = (ttl_minutes, started);
+                self.pin_upload(&context, number, life, becomes, answer).await
             }
             Purpose::ReadMedia { media, number } => {
                 let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
                 if !parts.status.is_success() || answer::error_code(&body).is_some() {
+                    // It may have been deleted by another way than through the gateway.
+                    self.books.reuse.known.forget_media(media);
                     let body = self.books.led_back(&context, MediaLinks::Kept, body)?;
                     return Ok(passed(parts, body));
                 }
@@ -351,8 +365,8 @@ where
         &self,
         context: &Context,
         number: PhoneNumberId,
-        ttl_minutes: Option<u32>,
-        started: Timestamp,
+        (ttl_minutes, started): (Option<u32>, Timestamp),
+        becomes: Option<NewUpload>,
         answer: MetaAnswer,
     ) -> Result<Answer, GatewayError> {
         let (mut parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
@@ -392,12 +406,34 @@ where
                 "it names a media id of another number",
             ));
         }
-        if let Ok(expires) = HeaderValue::from_str(&ends.rfc3339()) {
-            parts.headers.insert(CURFEW_MEDIA_EXPIRES, expires);
+        if let Some(becomes) = becomes {
+            self.books.reuse.remember(becomes, media, in_force);
         }
+        tell_end(&mut parts.headers, ends);
         let body = self.books.led_back(context, MediaLinks::Kept, body)?;
         Ok(passed(parts, body))
     }
+}
+
+fn tell_end(headers: &mut HeaderMap, ends: Timestamp) {
+    if let Ok(ends) = HeaderValue::from_str(&ends.rfc3339()) {
+        headers.insert(CURFEW_MEDIA_EXPIRES, ends);
+    }
+}
+
+/// The answer to an upload that a medium stands for, in the shape of Meta's own (Cloud API, "Media").
+fn reused(context: &Context, stand_in: StandIn) -> Answer {
+    context.record.reused();
+    let body = serde_json::json!({ "id": stand_in.media.to_string() }).to_string();
+    let mut answer = Answer::new(ResponseBody::whole(body));
+    let headers = answer.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=UTF-8"),
+    );
+    headers.insert(CURFEW_REUSED, HeaderValue::from_static("true"));
+    tell_end(headers, stand_in.ends);
+    answer
 }
 
 /// The policy of an upload's number, if its reading must stay good until the upload's end.
@@ -441,6 +477,16 @@ impl Books {
                 is_armed: true,
             }),
             _ => None,
+        }
+    }
+
+    /// For a call that ends media: no upload is answered with what may be gone. Even if Meta does nothing of it, forgetting costs
+    /// one upload.
+    fn forget_uploads(&self, purpose: Purpose) {
+        match purpose {
+            Purpose::DeleteMedia { media } => self.reuse.known.forget_media(media),
+            Purpose::ChangeStorage { number, .. } => self.reuse.known.forget_number(number),
+            _ => {}
         }
     }
 

@@ -10,6 +10,7 @@ pub mod gather;
 pub mod graph_token;
 pub(crate) mod reading;
 pub mod respond;
+pub mod reuse;
 pub mod watch;
 
 use std::future::Future;

@@ -282,6 +282,7 @@ fn memory_does_not_grow_with_the_file() {
         let terms = FileTerms {
             max_file_bytes: u64::MAX,
             content_type: None,
+            is_hashed: false,
         };
         let (mut body, verdict) = open.into_body(WireBoundary::random().unwrap(), terms, allow::<()>);
         let (mut sent, mut most_held) = (0, 0);
