@@ -175,6 +175,8 @@ pub enum Destination {
         /// GET or HEAD.
         method: Method,
     },
+    /// Nowhere: this medium stands for the upload, whose body is not read.
+    Known(StandIn),
 }
 
 /// What a request carries.
@@ -187,8 +189,6 @@ pub enum Payload {
     Form(Box<OpenForm<Inbound>>),
     /// Bytes that nobody judges.
     Raw(Inbound),
-    /// Nothing goes anywhere: this medium stands for the upload.
-    Known(StandIn),
 }
 
 impl std::fmt::Debug for Payload {
@@ -198,7 +198,6 @@ impl std::fmt::Debug for Payload {
             Self::Json(_) => "Json(…)",
             Self::Form(_) => "Form(…)",
             Self::Raw(..) => "Raw(…)",
-            Self::Known(_) => "Known(…)",
         })
     }
 }

@@ -177,8 +177,8 @@ where
             return download::fetch(&mut self.inner, &self.asker, &self.books, &permitted, &claims).await;
         }
         let context = permitted.context().clone();
-        if let Some(stand_in) = permitted.stand_in() {
-            return Ok(reused(&context, stand_in));
+        if let Destination::Known(stand_in) = permitted.destination() {
+            return Ok(reused(&context, *stand_in));
         }
         let purpose = permitted.purpose();
         self.books.forget_uploads(purpose);

@@ -91,15 +91,6 @@ impl Permitted {
         &self.call.destination
     }
 
-    /// The medium that stands for an upload whose body was not read.
-    #[must_use]
-    pub const fn stand_in(&self) -> Option<StandIn> {
-        match self.call.payload {
-            Payload::Known(stand_in) => Some(stand_in),
-            _ => None,
-        }
-    }
-
     /// The exchange with the Graph API that was permitted, and for uploads a handle on how the form ends.
     ///
     /// A form is judged again when it has ended, at the time that `clock` shows then and by what `readings` know
@@ -132,9 +123,10 @@ impl Permitted {
                 file_offset,
             } => (method, target, file_offset),
             Destination::MediaHost { .. } => return Err(GatewayError::MediaUrlInvalid),
+            Destination::Known(_) => return Err(GatewayError::ExchangeBroken),
         };
         let (body, content_type, form_end) = match payload {
-            Payload::Empty | Payload::Known(_) => (Outbound::Empty, None, None),
+            Payload::Empty => (Outbound::Empty, None, None),
             Payload::Json(bytes) => {
                 let body = Outbound::json(bytes);
                 (body, Some(HeaderValue::from_static("application/json")), None)

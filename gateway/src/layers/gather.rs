@@ -128,7 +128,7 @@ where
 }
 
 /// An upload that is known by its head: its body is not read.
-fn known(context: Context, head: Head, recalled: Recalled, settings: SettingsFact) -> Call {
+fn known(context: Context, head: &Head, recalled: Recalled, settings: SettingsFact) -> Call {
     let request = Request {
         subject: head.subject,
         generation: head.generation(),
@@ -141,12 +141,8 @@ fn known(context: Context, head: Head, recalled: Recalled, settings: SettingsFac
         media: Vec::new(),
         settings,
         recent_registrations: 0,
-        destination: Destination::Graph {
-            method: head.route.method.clone(),
-            target: head.upstream_target,
-            file_offset: None,
-        },
-        payload: Payload::Known(recalled.stand_in),
+        destination: Destination::Known(recalled.stand_in),
+        payload: Payload::Empty,
         accept: None,
         announced: None,
     }
@@ -195,7 +191,7 @@ where
                 let recalled = announced.and_then(|tag| self.recall(&context, &head, tag));
                 if let Some((recalled, settings)) = recalled {
                     // Nothing is waited for between this and the answer: what stands for the upload now still does then.
-                    return Ok(known(context, head, recalled, settings));
+                    return Ok(known(context, &head, recalled, settings));
                 }
                 let room = JsonRoom {
                     most: self.sources.json_bytes,
@@ -222,6 +218,7 @@ where
         let media = match &destination {
             Destination::Graph { .. } => self.media_facts(&context, &request).await?,
             Destination::MediaHost { claims, .. } => vec![self.granted(claims)],
+            Destination::Known(_) => Vec::new(),
         };
         let recent_registrations = self.recent_registrations(&request);
         Ok(Call {

@@ -2,7 +2,6 @@
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
-use bytes::Bytes;
 
 use super::*;
 use crate::common::raw::{Raw, chunk, upload_head};
