@@ -113,7 +113,7 @@ fn a_wall_clock_that_is_set_back_lengthens_no_life() {
 #[derive(Clone, Debug)]
 enum Step {
     Advance(u64),
-    StepWall(u64),
+    SetWall(u64),
     Remember {
         name: u8,
         media: u64,
@@ -129,7 +129,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let remember = (0u8..5, 1u64..8, 1u64..4, 0u64..200);
     let step = prop_oneof![
         3 => (1u64..60).prop_map(Step::Advance),
-        1 => (0u64..400).prop_map(Step::StepWall),
+        1 => (0u64..400).prop_map(Step::SetWall),
         6 => remember.prop_map(|(name, media, number, life)| Step::Remember { name, media, number, life }),
         2 => (1u64..8).prop_map(Step::ForgetMedia),
         1 => (1u64..4).prop_map(Step::ForgetNumber),
@@ -156,7 +156,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Advance(seconds) => time.advance(SECOND * u32::try_from(seconds).unwrap()),
-                Step::StepWall(seconds) => {
+                Step::SetWall(seconds) => {
                     time.set_wall(Timestamp::from_millis(START.millis() - 200_000 + seconds * 1_000));
                 }
                 Step::Remember { name, media: id, number, life } => {
