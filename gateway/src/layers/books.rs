@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 use super::ask::Asker;
 use super::enforce::{Exchange, Form, Permitted};
 use super::graph_token::caller_tag;
-use super::reuse::{NewUpload, Reuse, StandIn};
+use super::reuse::{NewUpload, Reuse};
 use super::{BoxFuture, download};
 use crate::body::ResponseBody;
 use crate::call::{Answer, Context, Credential, Destination, Purpose};
@@ -38,8 +38,6 @@ use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
 
 /// When an uploaded medium ends, for callers: the time that Meta does not tell. RFC 3339.
 pub const CURFEW_MEDIA_EXPIRES: HeaderName = HeaderName::from_static("curfew-media-expires");
-/// `true` on the answer to an upload that was not stored, since Meta has the file already.
-pub const CURFEW_REUSED: HeaderName = HeaderName::from_static("curfew-reused");
 /// Under `enforcement = "monitor"`: the rule that would have refused the request.
 pub const CURFEW_OBSERVED: HeaderName = HeaderName::from_static("curfew-observed");
 
@@ -178,7 +176,7 @@ where
         }
         let context = permitted.context().clone();
         if let Destination::Known(stand_in) = permitted.destination() {
-            return Ok(reused(&context, *stand_in));
+            return Ok(stand_in.answer(&context));
         }
         let purpose = permitted.purpose();
         self.books.forget_uploads(purpose);
@@ -208,7 +206,7 @@ where
         self.books.forget_uploads(purpose);
         let (ttl_minutes, becomes) = match form_end.map(super::enforce::FormEnd::outcome) {
             Some(Form::Stopped(error)) => return Err(error),
-            Some(Form::Known(stand_in)) => return Ok(reused(&context, stand_in)),
+            Some(Form::Known(stand_in)) => return Ok(stand_in.answer(&context)),
             Some(Form::Written { ttl_minutes, becomes }) => (ttl_minutes, becomes),
             Some(Form::NotEnded) | None => (None, None),
         };
@@ -415,25 +413,11 @@ where
     }
 }
 
-fn tell_end(headers: &mut HeaderMap, ends: Timestamp) {
+/// Says until when a medium lives.
+pub(super) fn tell_end(headers: &mut HeaderMap, ends: Timestamp) {
     if let Ok(ends) = HeaderValue::from_str(&ends.rfc3339()) {
         headers.insert(CURFEW_MEDIA_EXPIRES, ends);
     }
-}
-
-/// The answer to an upload that a medium stands for, in the shape of Meta's own (Cloud API, "Media").
-fn reused(context: &Context, stand_in: StandIn) -> Answer {
-    context.record.reused();
-    let body = serde_json::json!({ "id": stand_in.media.to_string() }).to_string();
-    let mut answer = Answer::new(ResponseBody::whole(body));
-    let headers = answer.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/json; charset=UTF-8"),
-    );
-    headers.insert(CURFEW_REUSED, HeaderValue::from_static("true"));
-    tell_end(headers, stand_in.ends);
-    answer
 }
 
 /// The policy of an upload's number, if its reading must stay good until the upload's end.

@@ -23,16 +23,22 @@ use curfew_policies::{
     Decision, Facts, MediaId, Minute, NumberPolicy, Operation, Permit, Pin, Request, SettingsFact, Subject,
     Timestamp, Upload, decide, essence,
 };
-use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::books::tell_end;
 use super::graph_token::caller_tag;
 use super::reading::only_form_type;
-use crate::call::Context;
+use crate::body::ResponseBody;
+use crate::call::{Answer, Context};
 use crate::clock::Clock;
 use crate::graph::classify::Head;
 use crate::graph::digest::Sha256;
 use crate::graph::multipart::{FileName, FormField, WholeForm};
 use crate::stores::{CallerTag, KnownUpload, KnownUploads, MediaPins, UploadTag, UrlSigner};
+
+/// `true` on the answer to an upload that was not stored, since Meta has the file already.
+pub const CURFEW_REUSED: HeaderName = HeaderName::from_static("curfew-reused");
 
 /// What knows uploads again. Cheap to clone; clones share it.
 #[derive(Clone)]
@@ -56,6 +62,23 @@ pub struct StandIn {
     pub media: MediaId,
     /// When it ends.
     pub ends: Timestamp,
+}
+
+impl StandIn {
+    /// The answer to the upload, in the shape of Meta's own (Cloud API, "Media").
+    pub(super) fn answer(self, context: &Context) -> Answer {
+        context.record.reused();
+        let body = serde_json::json!({ "id": self.media.to_string() }).to_string();
+        let mut answer = Answer::new(ResponseBody::whole(body));
+        let headers = answer.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=UTF-8"),
+        );
+        headers.insert(CURFEW_REUSED, HeaderValue::from_static("true"));
+        tell_end(headers, self.ends);
+        answer
+    }
 }
 
 /// An upload that was known by its head.
