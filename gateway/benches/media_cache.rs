@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use curfew::clock::Clock;
-use curfew::stores::media_cache::{CacheLimits, Life, MediaCache, MediaKey, Meta, Opened};
+use curfew::graph::answer::MediaContent;
+use curfew::stores::media_cache::{CacheLimits, Life, MediaCache, MediaKey, Opened};
 use divan::Bencher;
 use divan::counter::BytesCount;
 use futures_util::FutureExt as _;
@@ -37,8 +38,8 @@ fn key(id: usize) -> Option<MediaKey> {
     })
 }
 
-fn meta(len: usize) -> Meta {
-    Meta {
+fn meta(len: usize) -> MediaContent {
+    MediaContent {
         content_type: HeaderValue::from_static("image/jpeg"),
         size: u64::try_from(len).ok(),
         sha256: None,

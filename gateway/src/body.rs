@@ -9,8 +9,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::graph::multipart::{FormFields, UploadBody, WholeForm};
+use crate::layers::download::CheckedBody;
 use crate::layers::enforce::Withheld;
 use crate::server::IdleTimeoutBody;
+use crate::stores::media_cache::MediumReader;
 use crate::upstream::AnswerBody;
 
 /// Any error of a body.
@@ -82,8 +84,12 @@ impl Body for Outbound {
 pub enum ResponseBody {
     /// In one piece.
     Whole(Full<Bytes>),
-    /// As it comes from Meta.
-    Streamed(AnswerBody),
+    /// A medium that is kept, or is on its way to be.
+    Medium(MediumReader),
+    /// A medium as it comes from Meta.
+    Checked(Box<CheckedBody<AnswerBody>>),
+    /// Nothing, where a body of this length in bytes, or of one that is not known, would be the answer to GET.
+    Announced(Option<u64>),
 }
 
 impl ResponseBody {
@@ -104,21 +110,28 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+            Self::Medium(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Checked(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
+            Self::Announced(_) => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Streamed(body) => body.is_end_stream(),
+            Self::Medium(body) => body.is_end_stream(),
+            Self::Checked(body) => body.is_end_stream(),
+            // Not even if it is: the server would announce that there is none.
+            Self::Announced(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Streamed(body) => body.size_hint(),
+            Self::Medium(body) => body.size_hint(),
+            Self::Checked(body) => body.size_hint(),
+            Self::Announced(length) => length.map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::graph::classify::Head;
 use crate::graph::file_offset::FileOffset;
 use crate::graph::multipart::OpenForm;
 use crate::graph::routes::CALL;
+use crate::layers::download::Wanted;
 use crate::layers::reuse::StandIn;
 use crate::record::Record;
 use crate::stores::{Claims, RegistrationCall, UploadTag};
@@ -172,8 +173,8 @@ pub enum Destination {
     MediaHost {
         /// The claims of the gateway's URL.
         claims: Claims,
-        /// GET or HEAD.
-        method: Method,
+        /// What of it is asked for, and on which conditions.
+        wanted: Wanted,
     },
     /// Nowhere: this medium stands for the upload, whose body is not read.
     Known(StandIn),

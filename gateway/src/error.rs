@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use curfew_policies::{PhoneNumberId, Reason, Subject};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
@@ -86,6 +86,15 @@ pub enum GatewayError {
     /// The media host has no such bytes, even under a fresh URL.
     #[error("Meta no longer has this media")]
     MediaGone,
+    /// `Range` names no byte of the medium (RFC 9110, section 15.5.17).
+    #[error("the range begins behind the medium's end; it has {size} bytes")]
+    RangeNotSatisfiable {
+        /// The medium's size, in bytes.
+        size: u64,
+    },
+    /// `If-Match` names none of the medium's tags (RFC 9110, section 13.1.1).
+    #[error("If-Match names another entity tag than the medium has; leave it out, or read the medium anew")]
+    PreconditionFailed,
     /// A store could not answer.
     #[error("the gateway's store cannot answer, so nothing can be promised of this call; try again")]
     StoreUnavailable,
@@ -152,7 +161,7 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 19] = [
+    pub const SLUGS: [&'static str; 21] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
@@ -166,6 +175,8 @@ impl GatewayError {
         "control_member",
         "media_url_invalid",
         "media_gone",
+        "range_not_satisfiable",
+        "precondition_failed",
         "store_unavailable",
         "upstream_unreachable",
         "upstream_unanswered",
@@ -213,6 +224,10 @@ impl GatewayError {
             Self::MediaUrlInvalid | Self::MediaGone => {
                 wire(StatusCode::NOT_FOUND, 100, MISSING_OBJECT).subcode(33)
             }
+            Self::RangeNotSatisfiable { .. } => {
+                wire(StatusCode::RANGE_NOT_SATISFIABLE, 100, INVALID_PARAMETER)
+            }
+            Self::PreconditionFailed => wire(StatusCode::PRECONDITION_FAILED, 100, INVALID_PARAMETER),
             Self::Busy | Self::StoreUnavailable | Self::Unreachable | Self::Unanswered(_) => {
                 wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(SOON)
             }
@@ -243,6 +258,8 @@ impl GatewayError {
             Self::Denied { reason, .. } => reason.slug(),
             Self::MediaUrlInvalid => "media_url_invalid",
             Self::MediaGone => "media_gone",
+            Self::RangeNotSatisfiable { .. } => "range_not_satisfiable",
+            Self::PreconditionFailed => "precondition_failed",
             Self::StoreUnavailable => "store_unavailable",
             Self::Unreachable => "upstream_unreachable",
             Self::Unanswered(_) => "upstream_unanswered",
@@ -280,9 +297,16 @@ impl GatewayError {
             CONTENT_TYPE,
             HeaderValue::from_static("application/json; charset=UTF-8"),
         );
+        // A 404 may be kept by whatever stands between, unless it says otherwise (RFC 9111, section 4.2.2).
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         headers.insert(CURFEW_REASON, HeaderValue::from_static(self.slug()));
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, HEAD"));
+        }
+        if let Self::RangeNotSatisfiable { size } = self
+            && let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}"))
+        {
+            headers.insert(CONTENT_RANGE, value);
         }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -397,6 +421,8 @@ mod tests {
             GatewayError::ControlMember("batch".to_owned()),
             GatewayError::MediaUrlInvalid,
             GatewayError::MediaGone,
+            GatewayError::RangeNotSatisfiable { size: 1 },
+            GatewayError::PreconditionFailed,
             GatewayError::StoreUnavailable,
             GatewayError::Unreachable,
             GatewayError::Unanswered("a media id"),

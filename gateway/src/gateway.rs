@@ -12,6 +12,7 @@ use http::uri::{Authority, Scheme};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +28,7 @@ use crate::layers::graph_token::{GraphTokenLayer, url_signer};
 use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
 use crate::stack::{Parts, stack};
+use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
     CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
 };
@@ -79,8 +81,16 @@ pub struct Gateway {
     parts: Parts,
     stores: Stores,
     grants: UrlGrants,
+    media_cache: MediaCache,
     minute: Minute,
     readiness: Readiness,
+}
+
+/// What is remembered, as the stack's parts share it.
+struct Kept {
+    stores: Stores,
+    grants: UrlGrants,
+    media_cache: MediaCache,
 }
 
 impl Gateway {
@@ -114,7 +124,13 @@ impl Gateway {
             .transpose()
             .map_err(StartError::Tls)?;
         let grants = UrlGrants::new(clock.clone(), minute, UrlGrants::CAPACITY);
-        let parts = parts(config, policies, minute, clock, &stores, &grants, limits.clone())?;
+        let media_cache = MediaCache::new(config.cache, clock.clone(), tell_end);
+        let kept = Kept {
+            stores: stores.clone(),
+            grants: grants.clone(),
+            media_cache: media_cache.clone(),
+        };
+        let parts = parts(config, policies, minute, clock, kept, limits.clone())?;
         let listener = listen(config.listen).await?;
         let admin_listener = listen(config.admin_listen).await?;
         let options = ServerOptions {
@@ -129,6 +145,7 @@ impl Gateway {
             parts,
             stores,
             grants,
+            media_cache,
             minute,
             readiness: Readiness::default(),
         })
@@ -162,15 +179,26 @@ impl Gateway {
             parts,
             stores,
             grants,
+            media_cache,
             minute,
             readiness,
         } = self;
+        // In a task of its own: no end waits for whatever else this one has to do. It ends with the set.
+        let mut reaper = JoinSet::new();
+        let reaped = media_cache.clone();
+        reaper.spawn(async move { reaped.reap().await });
         let (stop_admin, mut admin_stopped) = watch::channel(false);
         let admin_options = ServerOptions {
             tls: None,
             ..options.clone()
         };
-        let admin = Admin::new(readiness.clone(), options.limits.clone());
+        let known_uploads = parts.books.reuse.known.clone();
+        let admin = Admin::new(
+            readiness.clone(),
+            options.limits.clone(),
+            media_cache.clone(),
+            known_uploads.clone(),
+        );
         let admin = serve(
             admin_listener,
             admin_options,
@@ -182,7 +210,6 @@ impl Gateway {
         );
         readiness.set(true);
         let exchanges = parts.books.exchanges.clone();
-        let known_uploads = parts.books.reuse.known.clone();
         let callers = async {
             let shutdown = async {
                 shutdown.await;
@@ -208,11 +235,43 @@ impl Gateway {
             let _ = stop_admin.send(true);
             drained
         };
-        tokio::select! {
+        let drained = tokio::select! {
             (drained, _) = async { tokio::join!(callers, admin) } => drained,
             never = sweep(stores, grants, known_uploads, minute) => match never {},
-        }
+        };
+        media_cache.purge(Scope::All, PurgeOrder::Shutdown);
+        drained
     }
+}
+
+/// Writes a copy's receipt into the log: whose it was, why and when it ended, and how late. Nothing of its content.
+fn tell_end(ended: &Ended) {
+    let Ended {
+        key,
+        bytes,
+        reason,
+        due,
+        at,
+    } = *ended;
+    let late = match reason {
+        EndReason::Deadline => at.since(due),
+        EndReason::Evicted | EndReason::Failed(_) | EndReason::Purged(_) => Duration::ZERO,
+    };
+    let failure = match reason {
+        EndReason::Failed(failure) => Some(failure.to_string()),
+        EndReason::Deadline | EndReason::Evicted | EndReason::Purged(_) => None,
+    };
+    tracing::info!(
+        number = key.number.get(),
+        media = key.media.get(),
+        reason = reason.slug(),
+        failure,
+        bytes,
+        due = due.rfc3339(),
+        at = at.rfc3339(),
+        late_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX),
+        "media copy ended"
+    );
 }
 
 /// Forgets what has ended, once a minute. No read depends on it: it frees memory.
@@ -258,10 +317,15 @@ fn parts(
     policies: PolicySet,
     minute: Minute,
     clock: Clock,
-    stores: &Stores,
-    grants: &UrlGrants,
+    kept: Kept,
     limits: FrontDoorLimits,
 ) -> Result<Parts, StartError> {
+    let Kept {
+        stores,
+        grants,
+        media_cache,
+    } = kept;
+    let policies = Arc::new(ArcSwap::from_pointee(policies));
     let upstream = &config.upstream;
     // Callers' own tokens are shared with no other instance, so neither is a key.
     let signer = match &upstream.token {
@@ -284,7 +348,7 @@ fn parts(
     };
     let authority = Authority::try_from(upstream.graph.authority()).map_err(http::Error::from)?;
     Ok(Parts {
-        policies: Arc::new(ArcSwap::from_pointee(policies)),
+        policies: Arc::clone(&policies),
         authenticated: Arc::new(Authenticated {
             signer: Arc::clone(&signer),
             public_url: config.public_url.as_ref().map(|url| url.to_string().into()),
@@ -304,10 +368,12 @@ fn parts(
             reuse: reuse.clone(),
         }),
         books: Arc::new(Books {
-            pins: stores.pins.clone(),
+            pins: stores.pins,
             readings,
-            registrations: stores.registrations.clone(),
-            grants: grants.clone(),
+            registrations: stores.registrations,
+            grants,
+            media_cache,
+            policies,
             reuse,
             signer,
             media_hosts: MediaHosts::new(upstream.media.iter().map(ToString::to_string).collect()),

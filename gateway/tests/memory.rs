@@ -1,4 +1,5 @@
-//! Promise: uploads stream. Eight of 100 MiB at once cost the gateway at most 16 MiB above its idle memory.
+//! Promise: memory is bounded. Eight uploads of 100 MiB at once cost the gateway at most 16 MiB above its idle memory, and a
+//! hundred callers of one cold medium of 16 MiB, which is fetched once, at most 48 MiB.
 //!
 //! The real binary is measured, by the kernel's own account of its peak (`VmHWM`), so this runs on Linux only.
 #![cfg(target_os = "linux")]
@@ -22,7 +23,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use common::{PASS_THROUGH, TOKEN};
-use curfew_emulator::{Emulator, Options};
+use curfew_emulator::{Emulator, Operation, Options};
 use http::Request;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
@@ -33,14 +34,18 @@ const MIB: usize = 1024 * 1024;
 const UPLOADS: usize = 8;
 const FILE_MIB: usize = 100;
 const MOST_ABOVE_IDLE_KIB: u64 = 16 * 1024;
+const CALLERS: usize = 100;
+const MEDIUM_MIB: usize = 16;
+const MOST_OF_A_DOWNLOAD_KIB: u64 = 48 * 1024;
 
 const HEAD: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.pdf\"\r\nContent-Type: application/pdf\r\n\r\n";
 const TAIL: &str =
     "\r\n--b\r\nContent-Disposition: form-data; name=\"messaging_product\"\r\n\r\nwhatsapp\r\n--b--\r\n";
 
-/// A form of 100 MiB that costs its sender nothing: the same chunk again and again.
+/// A form with a file of so many MiB that costs its sender nothing: the same chunk again and again.
 struct Form {
     chunk: Bytes,
+    file_mib: usize,
     sent: usize,
 }
 
@@ -52,7 +57,7 @@ impl Body for Form {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let chunks = FILE_MIB * MIB / self.chunk.len();
+        let chunks = self.file_mib * MIB / self.chunk.len();
         let data = match self.sent {
             0 => Bytes::from_static(HEAD.as_bytes()),
             n if n <= chunks => self.chunk.clone(),
@@ -118,9 +123,12 @@ fn start(folder: &std::path::Path, upstream: &str) -> (Gateway, SocketAddr) {
     (gateway, address.parse().expect("an address"))
 }
 
-async fn upload(client: Client<hyper_util::client::legacy::connect::HttpConnector, Form>, addr: SocketAddr) {
+type Uploader = Client<hyper_util::client::legacy::connect::HttpConnector, Form>;
+
+async fn upload(client: Uploader, addr: SocketAddr, file_mib: usize) -> Bytes {
     let form = Form {
         chunk: Bytes::from(vec![0x5a; 256 * 1024]),
+        file_mib,
         sent: 0,
     };
     let request = Request::post(format!("http://{addr}/v23.0/1003/media"))
@@ -132,6 +140,62 @@ async fn upload(client: Client<hyper_util::client::legacy::connect::HttpConnecto
     let status = response.status();
     let body = response.into_body().collect().await.expect("a body").to_bytes();
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    body
+}
+
+async fn download(url: String) -> usize {
+    let client = Client::builder(TokioExecutor::new()).build_http::<http_body_util::Empty<Bytes>>();
+    let response = client.get(url.parse().expect("a URL")).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    let mut body = response.into_body();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        length += frame.expect("a whole body").data_ref().map_or(0, Bytes::len);
+    }
+    length
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_callers_of_one_cold_medium_cost_little_more_than_the_medium() {
+    let options = Options {
+        numbers: Options::from_policies_toml(PASS_THROUGH).expect("policies"),
+        tokens: vec![TOKEN.to_owned()],
+        ..Options::default()
+    };
+    let emulator = Emulator::start(options).await.expect("the emulator starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (gateway, addr) = start(folder.path(), &emulator.base_url());
+
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let uploaded = upload(client, addr, MEDIUM_MIB).await;
+    let uploaded: serde_json::Value = serde_json::from_slice(&uploaded).expect("an id");
+    let media = uploaded["id"].as_str().expect("an id");
+    let metadata = common::Client::new(addr)
+        .bearer(TOKEN)
+        .get(&format!("/v23.0/{media}"))
+        .await
+        .json();
+    let url = metadata["url"].as_str().expect("a URL").to_owned();
+
+    let idle = gateway.kib("VmRSS");
+    let downloads: Vec<_> = (0..CALLERS)
+        .map(|_| tokio::spawn(download(url.clone())))
+        .collect();
+    for download in downloads {
+        assert_eq!(download.await.expect("an answer"), MEDIUM_MIB * MIB);
+    }
+    let peak = gateway.kib("VmHWM");
+    println!("idle {idle} KiB, peak {peak} KiB, above idle {} KiB", peak - idle);
+    let received = emulator.received();
+    let fetches = received
+        .iter()
+        .filter(|call| call.operation == Operation::MediaDownload);
+    assert_eq!(fetches.count(), 1);
+    assert!(
+        peak - idle <= MOST_OF_A_DOWNLOAD_KIB,
+        "peak is {} KiB above idle",
+        peak - idle
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,7 +213,7 @@ async fn eight_uploads_of_100_mib_stream_in_constant_memory() {
     let idle = gateway.kib("VmRSS");
     let client = Client::builder(TokioExecutor::new()).build_http();
     let uploads: Vec<_> = (0..UPLOADS)
-        .map(|_| tokio::spawn(upload(client.clone(), addr)))
+        .map(|_| tokio::spawn(upload(client.clone(), addr, FILE_MIB)))
         .collect();
     for upload in uploads {
         upload.await.expect("the upload is answered");

@@ -121,9 +121,10 @@ async fn the_upload_that_it_announces_is_made_once() {
 #[test]
 fn its_first_policy_and_configuration_are_right() {
     let blocks = blocks("toml");
-    let [policies, config] = blocks.as_slice() else {
-        panic!("a policy and a configuration are shown");
+    let [policies, config, cache] = blocks.as_slice() else {
+        panic!("a policy, a configuration and a part of one are shown");
     };
+    let config = format!("{config}\n{cache}");
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("policies.toml"), policies).expect("written");
     std::fs::write(folder.path().join("curfew.toml"), config).expect("written");

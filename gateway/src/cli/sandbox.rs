@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::{Failure, harden, log_to_stderr, parse_minute, signals};
 use crate::clock::Clock;
-use crate::config::{Config, Limits, StoreConfig, Upstream};
+use crate::config::{CacheLimits, Config, Limits, StoreConfig, Upstream};
 use crate::gateway::Gateway;
 
 /// The policy of a sandbox without `--policies`: one number of each restricted mode.
@@ -115,6 +115,7 @@ fn config(args: &Sandbox, policies: &PolicySet, emulator: &Emulator) -> Result<C
             ca_file: None,
         },
         store: StoreConfig::Memory,
+        cache: CacheLimits::DEFAULT,
         limits: Limits::default(),
         audit: None,
         telemetry: None,

@@ -23,6 +23,7 @@ use std::time::Duration;
 use curfew_policies::PolicySet;
 use secrecy::SecretString;
 
+pub use crate::stores::media_cache::CacheLimits;
 pub use file::Unreadable;
 pub use origin::{Origin, OriginError, PublicUrl};
 pub use problem::{Problem, Problems};
@@ -59,6 +60,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// Where pins and other metadata are kept.
     pub store: StoreConfig,
+    /// How much of media may be kept, in memory.
+    pub cache: CacheLimits,
     /// The front door's figures.
     pub limits: Limits,
     /// The audit trail, if one is kept.
@@ -85,6 +88,15 @@ pub struct Upstream {
     pub app_secret: Option<SecretString>,
     /// Private roots to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+impl CacheLimits {
+    /// Unless the file says otherwise: 256 MiB, of which one copy may take 32 MiB. Meta's largest image, audio and video fit
+    /// (5 and 16 MB; Cloud API, "Media", supported media types); its largest documents go past the cache.
+    pub const DEFAULT: Self = Self {
+        max_bytes: 256 * 1024 * 1024,
+        object_bytes: 32 * 1024 * 1024,
+    };
 }
 
 /// Where pins and other metadata are kept. Content is kept nowhere.

@@ -14,7 +14,7 @@ use super::origin::{Origin, PublicUrl};
 use super::problem::{Problem, Problems};
 use super::secret::{self, Environment};
 use super::tls::{self, TlsFiles};
-use super::{Audit, Config, Limits, Loaded, StoreConfig, Telemetry, Upstream, file};
+use super::{Audit, CacheLimits, Config, Limits, Loaded, StoreConfig, Telemetry, Upstream, file};
 
 /// The most that `policies.toml` may have, in bytes: 100 000 numbers with everything written out.
 const POLICIES_BYTES: u64 = 64 * 1024 * 1024;
@@ -23,6 +23,8 @@ const GRAPH: &str = "graph.facebook.com";
 const MEDIA: &str = "lookaside.fbsbx.com";
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
+/// The largest document, and the largest that users send (Cloud API, "Media").
+const LARGEST_MEDIUM: u64 = 100 * MIB;
 const DATABASE: &str = "curfew.db";
 const AUDIT: &str = "audit/";
 
@@ -112,6 +114,7 @@ impl<'t> Reader<'_, 't> {
         let tls = self.tls(&mut root);
         let found = self.upstream(&mut root);
         let store = self.store(&mut root);
+        let cache = self.cache(&mut root);
         let limits = self.limits(&mut root);
         let audit = self.audit(&mut root);
         let telemetry = self.telemetry(&mut root);
@@ -131,6 +134,7 @@ impl<'t> Reader<'_, 't> {
                     tls,
                     upstream: found.upstream,
                     store,
+                    cache,
                     limits,
                     audit,
                     telemetry,
@@ -329,6 +333,34 @@ impl<'t> Reader<'_, 't> {
                 StoreConfig::Memory
             }
             None => StoreConfig::Memory,
+        }
+    }
+
+    fn cache(&mut self, root: &mut Table<'t>) -> CacheLimits {
+        let mut table = root.table_or_empty("cache", &mut self.report);
+        let report = &mut self.report;
+        let defaults = CacheLimits::DEFAULT;
+        let max_bytes = table
+            .take("max_bytes")
+            .and_then(|entry| entry.whole(&(0..=64 * 1024 * MIB), "bytes", report))
+            .unwrap_or(defaults.max_bytes);
+        let object_bytes = table.take("object_bytes").and_then(|entry| {
+            let bytes = entry.whole(&(KIB..=LARGEST_MEDIUM), "bytes", report)?;
+            // Switched off, it keeps nothing of any size.
+            if max_bytes > 0 && bytes > max_bytes {
+                report.add(
+                    entry.place(),
+                    format!(
+                        "must not be more than cache.max_bytes, which is {max_bytes}: one copy has to fit"
+                    ),
+                );
+            }
+            Some(bytes)
+        });
+        table.finish(report);
+        CacheLimits {
+            max_bytes,
+            object_bytes: object_bytes.unwrap_or(defaults.object_bytes).min(max_bytes),
         }
     }
 

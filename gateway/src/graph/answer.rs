@@ -5,18 +5,21 @@
 
 use bytes::{Bytes, BytesMut};
 use curfew_policies::MediaId;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// An id as Meta writes it: a string of digits, in some samples a number.
 fn id_of(raw: &RawValue) -> Option<MediaId> {
+    unquoted(raw).parse().ok()
+}
+
+/// What stands between the quotes, if there are any.
+fn unquoted(raw: &RawValue) -> &str {
     let text = raw.get();
     text.strip_prefix('"')
         .and_then(|text| text.strip_suffix('"'))
         .unwrap_or(text)
-        .parse()
-        .ok()
 }
 
 /// The media id of an upload's answer: `{"id":"…"}` (Cloud API, "Media").
@@ -75,9 +78,81 @@ pub struct MediaMetadata<'a> {
     pub id: MediaId,
     /// Where the bytes are.
     pub url: String,
-    /// Its MIME type.
-    pub mime_type: Option<String>,
+    /// What the bytes are; `None` when the metadata say so in a way that makes no sense.
+    pub content: Option<MediaContent>,
     spots: Vec<&'a RawValue>,
+}
+
+/// What a medium's bytes are, as Meta says (`GET /{MEDIA_ID}`; Cloud API, "Media").
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MediaContent {
+    /// Its `mime_type`; `application/octet-stream` where Meta gave none.
+    pub content_type: HeaderValue,
+    /// Its `file_size`, in bytes.
+    pub size: Option<u64>,
+    /// Its `sha256`.
+    pub sha256: Option<[u8; 32]>,
+}
+
+impl MediaContent {
+    /// `None` if a member is there and cannot be what it is called: a check that cannot be made is not one that was passed.
+    ///
+    /// `file_size` is a string in Meta's documents and a number in samples of SDKs; `sha256` is base64 in webhooks and
+    /// hexadecimal in samples of this call.
+    fn read(
+        mime_type: Option<&str>,
+        file_size: Option<&RawValue>,
+        sha256: Option<&RawValue>,
+    ) -> Option<Self> {
+        let content_type = match mime_type {
+            Some(text) => HeaderValue::from_str(text).ok()?,
+            None => HeaderValue::from_static("application/octet-stream"),
+        };
+        let size = file_size.map(size_of).transpose().ok()?;
+        let sha256 = sha256.map(digest_of).transpose().ok()?;
+        Some(Self {
+            content_type,
+            size,
+            sha256,
+        })
+    }
+}
+
+/// A member that is there and makes no sense.
+struct Nonsense;
+
+fn size_of(raw: &RawValue) -> Result<u64, Nonsense> {
+    let text = unquoted(raw);
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain).ok_or(Nonsense)
+}
+
+fn digest_of(raw: &RawValue) -> Result<[u8; 32], Nonsense> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+    // Base64 may come with its slashes escaped.
+    let text: String = serde_json::from_str(raw.get()).map_err(|_| Nonsense)?;
+    let mut digest = [0; 32];
+    if text.len() == 64 {
+        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| Nonsense)?;
+            let is_hex = pair.bytes().all(|digit| digit.is_ascii_hexdigit());
+            *byte = u8::from_str_radix(pair, 16)
+                .ok()
+                .filter(|_| is_hex)
+                .ok_or(Nonsense)?;
+        }
+        return Ok(digest);
+    }
+    let text = text.strip_suffix('=').unwrap_or(&text);
+    let length = STANDARD_NO_PAD
+        .decode_slice(text, &mut digest)
+        .or_else(|_| URL_SAFE_NO_PAD.decode_slice(text, &mut digest));
+    if length == Ok(digest.len()) {
+        Ok(digest)
+    } else {
+        Err(Nonsense)
+    }
 }
 
 /// Reads a medium's metadata; `None` when the answer is something else than metadata.
@@ -92,6 +167,10 @@ pub fn media_metadata(body: &[u8]) -> Option<MediaMetadata<'_>> {
         #[serde(borrow)]
         download_url: Option<&'a RawValue>,
         mime_type: Option<String>,
+        #[serde(borrow)]
+        file_size: Option<&'a RawValue>,
+        #[serde(borrow)]
+        sha256: Option<&'a RawValue>,
     }
     let metadata: Metadata<'_> = serde_json::from_slice(body).ok()?;
     let url: String = serde_json::from_str(metadata.url.get()).ok()?;
@@ -101,7 +180,7 @@ pub fn media_metadata(body: &[u8]) -> Option<MediaMetadata<'_>> {
     Some(MediaMetadata {
         id: id_of(metadata.id)?,
         url,
-        mime_type: metadata.mime_type,
+        content: MediaContent::read(metadata.mime_type.as_deref(), metadata.file_size, metadata.sha256),
         spots,
     })
 }
@@ -168,6 +247,51 @@ mod tests {
         let body = br#"{"download_url":"https://m/2","id":7,"url":"https://m/1"}"#;
         let rewritten = media_metadata(body).unwrap().rewritten(body, "u");
         assert_eq!(&rewritten[..], br#"{"download_url":"u","id":7,"url":"u"}"#);
+    }
+
+    fn content(members: &str) -> Option<MediaContent> {
+        let body = format!("{{\"id\":\"1\",\"url\":\"u\"{members}}}");
+        media_metadata(body.as_bytes()).unwrap().content
+    }
+
+    #[test]
+    fn a_digest_is_read_in_every_spelling_of_metas() {
+        let hex = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let wanted = content(&format!(",\"sha256\":\"{hex}\"")).unwrap().sha256;
+        assert_eq!(wanted.map(|digest| (digest[0], digest[31])), Some((0x9f, 0x08)));
+        for other in [
+            hex.to_ascii_uppercase(),
+            "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=".to_owned(),
+            "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg".to_owned(),
+            "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg=".to_owned(),
+        ] {
+            let read = content(&format!(",\"sha256\":\"{other}\"")).unwrap().sha256;
+            assert_eq!(read, wanted, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_not_known_and_what_makes_no_sense_is_no_metadata() {
+        let bare = content("").unwrap();
+        assert_eq!((bare.size, bare.sha256), (None, None));
+        assert_eq!(bare.content_type, "application/octet-stream");
+        assert_eq!(content(",\"file_size\":12").unwrap().size, Some(12));
+        assert_eq!(content(",\"file_size\":\"12\"").unwrap().size, Some(12));
+        for odd in [
+            ",\"file_size\":\"+12\"",
+            ",\"file_size\":-1",
+            ",\"file_size\":\"\"",
+            ",\"file_size\":1.5",
+            ",\"file_size\":\"99999999999999999999\"",
+            ",\"file_size\":[]",
+            ",\"sha256\":\"\"",
+            ",\"sha256\":\"abc\"",
+            ",\"sha256\":1",
+            ",\"sha256\":\"+f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
+            ",\"mime_type\":\"a\\nb\"",
+        ] {
+            assert_eq!(content(odd), None, "{odd}");
+        }
     }
 
     #[test]

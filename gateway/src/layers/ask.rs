@@ -12,7 +12,7 @@ use tower::{Service, ServiceExt as _};
 use super::enforce::{Exchange, permit_question};
 use crate::call::{Context, Credential};
 use crate::error::GatewayError;
-use crate::graph::answer;
+use crate::graph::answer::{self, MediaContent};
 use crate::graph::settings::read_observed;
 use crate::stores::Asked;
 use crate::upstream::{ExchangeError, MetaAnswer, collect};
@@ -31,10 +31,19 @@ pub struct Asker<S> {
 /// What Meta said of a medium.
 #[derive(Debug)]
 pub enum Owned {
-    /// It is that number's; its bytes are at this URL.
-    Theirs(String),
+    /// It is that number's, and this is where its bytes are.
+    Theirs(Located),
     /// It is not, or it does not exist.
     No,
+}
+
+/// A medium's bytes.
+#[derive(Debug)]
+pub struct Located {
+    /// Where they are.
+    pub url: String,
+    /// What they are; `None` when what Meta says makes no sense.
+    pub content: Option<MediaContent>,
 }
 
 impl<S> Asker<S>
@@ -99,7 +108,10 @@ where
             return Err(unanswered);
         };
         if let Some(metadata) = answer::media_metadata(&body).filter(|metadata| metadata.id == media) {
-            return Ok(Owned::Theirs(metadata.url));
+            return Ok(Owned::Theirs(Located {
+                url: metadata.url,
+                content: metadata.content,
+            }));
         }
         // Only what Meta says of the object itself is a no; a bad token, a limit or a fault is no answer at all.
         match answer::error_code(&body) {

@@ -8,33 +8,34 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use curfew_policies::{
-    Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, NumberPolicy, Origin, PhoneNumberId, Pin, Reason,
-    StorageMode, Subject, Timestamp, TtlMinutes,
+    Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, NumberPolicy, Origin, PhoneNumberId, Pin,
+    PolicySet, Reason, StorageMode, Subject, Timestamp, TtlMinutes,
 };
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 
 use super::ask::Asker;
 use super::enforce::{Exchange, Form, Permitted};
 use super::graph_token::caller_tag;
+use super::pass_on::{passed, whole};
 use super::reuse::{NewUpload, Reuse};
 use super::{BoxFuture, download};
-use crate::body::ResponseBody;
 use crate::call::{Answer, Context, Credential, Destination, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
-use crate::graph::answer;
+use crate::graph::answer::{self, MediaContent};
 use crate::graph::links::{Links, MediaLinks};
 use crate::graph::media_host::MediaHosts;
 use crate::graph::media_url::media_url;
+use crate::stores::media_cache::{MediaCache, PurgeOrder, Scope};
 use crate::stores::{
     Claims, Grant, MediaPins, Note, RegistrationCall, Registrations, SettingsReadings, UrlGrants, UrlSigner,
 };
-use crate::upstream::{CollectError, ExchangeError, MetaAnswer, collect};
+use crate::upstream::{ExchangeError, MetaAnswer, collect};
 
 /// When an uploaded medium ends, for callers: the time that Meta does not tell. RFC 3339.
 pub const CURFEW_MEDIA_EXPIRES: HeaderName = HeaderName::from_static("curfew-media-expires");
@@ -57,6 +58,10 @@ pub struct Books {
     pub registrations: Registrations,
     /// What stands behind the gateway's media URLs.
     pub grants: UrlGrants,
+    /// Copies of media.
+    pub media_cache: MediaCache,
+    /// The policies in force, which say how long a copy may be kept.
+    pub policies: Arc<ArcSwap<PolicySet>>,
     /// Knows uploads again.
     pub reuse: Reuse,
     /// Signs them.
@@ -166,13 +171,13 @@ struct Keeper<M> {
 
 impl<M> Keeper<M>
 where
-    M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync,
+    M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync + 'static,
     M::Future: Send,
 {
     async fn keep(mut self, permitted: Permitted) -> Result<Answer, GatewayError> {
-        if let Destination::MediaHost { claims, .. } = permitted.destination() {
-            let claims = *claims;
-            return download::fetch(&mut self.inner, &self.asker, &self.books, &permitted, &claims).await;
+        if let Destination::MediaHost { claims, wanted } = permitted.destination() {
+            let (claims, wanted) = (*claims, wanted.clone());
+            return download::fetch(self.inner, self.asker, self.books, permitted, claims, &wanted).await;
         }
         let context = permitted.context().clone();
         if let Destination::Known(stand_in) = permitted.destination() {
@@ -213,6 +218,14 @@ where
         if let Purpose::DeleteMedia { media } = purpose {
             return self.book_deletion(media, answer).await;
         }
+        let is_outcome_unknown = match &answer {
+            Ok(answer) => answer.status().is_redirection(),
+            Err(ExchangeError::Broken(_)) => true,
+            Err(ExchangeError::Unsent(_)) => false,
+        };
+        if is_outcome_unknown {
+            self.books.purge_deregistered(purpose);
+        }
         let answer = answer.map_err(|error| failed(purpose, error))?;
         if answer.status().is_redirection() {
             return Err(match purpose {
@@ -239,7 +252,12 @@ where
                     .ok_or(GatewayError::UnusableAnswer(
                         "its metadata does not say where the media is",
                     ))?;
-                let url = self.books.give_out_url(&context, media, number, &metadata.url)?;
+                let content = metadata.content.clone().ok_or(GatewayError::UnusableAnswer(
+                    "its metadata does not say what the media is",
+                ))?;
+                let url = self
+                    .books
+                    .give_out_url(&context, media, number, &metadata.url, content)?;
                 let rewritten = metadata.rewritten(&body, &url);
                 let body = self.books.led_back(&context, MediaLinks::Kept, rewritten)?;
                 Ok(passed(parts, body))
@@ -248,7 +266,11 @@ where
                 // Only a refusal of the caller's own token takes nothing for granted: all else is forgotten at once.
                 let is_pass_through = context.principal.index.is_none();
                 let spares = forgets.filter(|_| is_pass_through && !answer.status().is_success());
-                let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
+                let answer = whole(answer, SMALL_ANSWER_BYTES).await;
+                if !did_nothing(&answer) {
+                    self.books.purge_deregistered(purpose);
+                }
+                let (parts, body) = answer?;
                 // Whoever has no token of Meta's for a number neither stops it nor brings it nearer to a lock-out.
                 if is_pass_through && answer::is_authorization_refusal(parts.status, &body) {
                     if let Some(spares) = spares {
@@ -345,14 +367,13 @@ where
             Ok(answer) if answer.status().is_redirection() => Err(GatewayError::UnusableAnswer("a redirect")),
             Ok(answer) => whole(answer, SMALL_ANSWER_BYTES).await,
         };
-        let lives = answer.as_ref().is_ok_and(|(parts, body)| {
-            parts.status.is_client_error()
-                || answer::error_code(body).is_some()
-                || answer::success(body) == Some(false)
-        });
-        if !lives {
+        if !did_nothing(&answer) {
             self.books.grants.forget_media(media);
             let buried = self.books.pins.bury(media).await;
+            // After the pin: a download that comes between finds either no pin, or no copy.
+            self.books
+                .media_cache
+                .purge(Scope::Media(media), PurgeOrder::Delete);
             buried.map_err(|_| GatewayError::StoreUnavailable)?;
         }
         answer.map(|(parts, body)| passed(parts, body))
@@ -452,6 +473,18 @@ impl Drop for ForgetReading {
 }
 
 impl Books {
+    /// Ends the copies of a number that is, or may be, no longer registered.
+    fn purge_deregistered(&self, purpose: Purpose) {
+        if let Purpose::ChangeStorage {
+            number,
+            registration: Some(RegistrationCall::Deregister),
+        } = purpose
+        {
+            self.media_cache
+                .purge(Scope::Number(number), PurgeOrder::Deregistration);
+        }
+    }
+
     /// For a call that can change a number's settings: what forgets their reading once it is over.
     fn forget_reading(&self, purpose: Purpose) -> Option<ForgetReading> {
         match purpose {
@@ -497,6 +530,7 @@ impl Books {
         media: MediaId,
         number: PhoneNumberId,
         upstream_url: &str,
+        content: MediaContent,
     ) -> Result<String, GatewayError> {
         if self.media_hosts.check(upstream_url).is_none() {
             return Err(GatewayError::UnusableAnswer(
@@ -516,6 +550,7 @@ impl Books {
                 number,
                 caller,
                 upstream_url: upstream_url.into(),
+                content,
                 token,
             })
             .map_err(unavailable)?;
@@ -532,6 +567,15 @@ impl Books {
     }
 }
 
+/// Whether Meta plainly says that it did nothing of what it was asked to do. All else may have been done.
+fn did_nothing(answer: &Result<(http::response::Parts, Bytes), GatewayError>) -> bool {
+    answer.as_ref().is_ok_and(|(parts, body)| {
+        parts.status.is_client_error()
+            || answer::error_code(body).is_some()
+            || answer::success(body) == Some(false)
+    })
+}
+
 /// What a failed exchange means for the caller. A send whose bytes may have left is never called safe to repeat.
 pub(super) fn failed(purpose: Purpose, error: ExchangeError) -> GatewayError {
     let cause = error.source().map(ToString::to_string);
@@ -541,64 +585,4 @@ pub(super) fn failed(purpose: Purpose, error: ExchangeError) -> GatewayError {
         (ExchangeError::Broken(_), Purpose::Send) => GatewayError::OutcomeUnknown,
         (ExchangeError::Broken(_), _) => GatewayError::ExchangeBroken,
     }
-}
-
-/// Reads an answer whole. An encoded one cannot be rewritten, and none was asked for.
-async fn whole(answer: MetaAnswer, most: usize) -> Result<(http::response::Parts, Bytes), GatewayError> {
-    let (parts, body) = answer.into_parts();
-    if parts.headers.contains_key(CONTENT_ENCODING) {
-        return Err(GatewayError::UnusableAnswer(
-            "it is encoded, and was not asked to be",
-        ));
-    }
-    let body = collect(body, most).await.map_err(|error| match error {
-        CollectError::TooLarge => GatewayError::UnusableAnswer("it is too large"),
-        CollectError::Broken(_) => GatewayError::ExchangeBroken,
-    })?;
-    Ok((parts, body))
-}
-
-fn passed(parts: http::response::Parts, body: Bytes) -> Answer {
-    response(parts.status, parts.headers, ResponseBody::whole(body))
-}
-
-/// An answer with those of Meta's headers that mean something to a caller.
-///
-/// By allow-list: what leads elsewhere (`Location`, `Alt-Svc`), belongs to Meta's own connection, or sets state at the
-/// caller (`Set-Cookie`, `Strict-Transport-Security`) stays behind, and so does what Meta may invent tomorrow.
-pub(super) fn response(status: StatusCode, from: HeaderMap, body: ResponseBody) -> Answer {
-    let mut answer = Answer::new(body);
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    for (name, value) in from {
-        // `None` stands for one more value of the name before: one is enough of any of these.
-        if let Some(name) = name.filter(is_passed_on) {
-            headers.insert(name, value);
-        }
-    }
-    answer
-}
-
-fn is_passed_on(name: &HeaderName) -> bool {
-    if [
-        CONTENT_TYPE,
-        header::CACHE_CONTROL,
-        header::DATE,
-        header::EXPIRES,
-        header::LAST_MODIFIED,
-        header::PRAGMA,
-        header::RETRY_AFTER,
-        header::WWW_AUTHENTICATE,
-        CONTENT_ENCODING,
-        CURFEW_MEDIA_EXPIRES,
-    ]
-    .contains(name)
-    {
-        return true;
-    }
-    let name = name.as_str();
-    name.starts_with("x-fb-")
-        || name == "facebook-api-version"
-        || name == "x-app-usage"
-        || name == "x-business-use-case-usage"
 }

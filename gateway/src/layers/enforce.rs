@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
 use curfew_policies::{
-    Caller, Decision, Enforcement, Facts, Generation, MediaType, Operation, Permit, PhoneNumberId, Question,
-    Reason, Request, SettingsFact, Subject, Upload, decide,
+    Caller, Decision, Enforcement, Facts, Generation, MediaFact, MediaType, Operation, Permit, PhoneNumberId,
+    Pin, Question, Reason, Request, SettingsFact, Subject, Timestamp, Upload, decide,
 };
 use futures_util::future::Either;
 use http::{HeaderValue, Method};
@@ -160,6 +160,28 @@ impl Permitted {
         Ok((exchange, form_end))
     }
 
+    /// Judges the same request once more, by what is known of its medium at `now`: between the permit and what follows from
+    /// it the medium may have been deleted, or have ended.
+    ///
+    /// # Errors
+    ///
+    /// When policy would refuse it now.
+    pub fn still_holds(&self, now: Timestamp, medium: Pin) -> Result<(), GatewayError> {
+        let call = &self.call;
+        let facts = Facts {
+            now,
+            media: &[MediaFact::Pinned(medium)],
+            settings: call.settings,
+            recent_registrations: call.recent_registrations,
+        };
+        let principal = &call.context.principal;
+        match decide(&principal.policies, principal.caller(), &call.request, &facts) {
+            Decision::Deny(reason) => Err(GatewayError::denied(reason, call.request.subject)),
+            // It opens nothing that the first one does not.
+            Decision::Allow(_permit) => Ok(()),
+        }
+    }
+
     /// One fetch of a medium's bytes. A download may need a second one, under a fresh URL: it is still the one that was
     /// permitted.
     #[must_use]
@@ -192,7 +214,7 @@ pub fn permit_question(
         operation: Operation::Ask(question),
     };
     let facts = Facts {
-        now: curfew_policies::Timestamp::from_millis(0),
+        now: Timestamp::from_millis(0),
         media: &[],
         settings: SettingsFact::NotNeeded,
         recent_registrations: 0,

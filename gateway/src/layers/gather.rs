@@ -17,6 +17,7 @@ use tower::{Layer, Service};
 
 use super::BoxFuture;
 use super::ask::{Asker, Owned};
+use super::download::Wanted;
 use super::enforce::Exchange;
 use super::graph_token::caller_tag;
 use super::reading::{JsonRoom, expect_no_body, file_offset, form_kind, operation_without_body, read};
@@ -180,7 +181,7 @@ where
                 };
                 let destination = Destination::MediaHost {
                     claims,
-                    method: parts.method,
+                    wanted: Wanted::of(&parts.method, &parts.headers),
                 };
                 (request, destination, Payload::Empty)
             }
@@ -328,16 +329,10 @@ where
         }
     }
 
-    /// The pin behind one of the gateway's own URLs. The URL of another instance, or of before a restart, may be all that is
-    /// known of a medium: it is signed, and says whose the medium is. Such a download asks Meta for the medium's address
+    /// The pin behind one of the gateway's own URLs. A download of what no pin is known of asks Meta for the medium's address
     /// anew, naming the number, so what was deleted elsewhere stays gone.
     fn granted(&self, claims: &Claims) -> MediaFact {
-        let said = Pin {
-            number: claims.number,
-            ends: claims.ends,
-            origin: Origin::Inbound,
-        };
-        MediaFact::Pinned(self.sources.pins.find(claims.media).unwrap_or(said))
+        MediaFact::Pinned(claims.pin(&self.sources.pins))
     }
 
     fn pinned(&self, media: MediaId) -> MediaFact {

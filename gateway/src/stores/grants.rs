@@ -17,12 +17,14 @@ use std::time::Duration;
 use aws_lc_rs::{hkdf, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use curfew_policies::{MediaId, Minute, PhoneNumberId, Timestamp};
+use curfew_policies::{MediaId, Minute, Origin, PhoneNumberId, Pin, Timestamp};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
+use super::MediaPins;
 use crate::clock::{Clock, Deadline};
+use crate::graph::answer::MediaContent;
 
 /// How long a download URL is good, in minutes.
 const LIFE_MINUTES: u32 = 5;
@@ -60,6 +62,8 @@ pub struct Grant {
     pub caller: CallerTag,
     /// Where Meta serves it. As good as the medium for whoever has the token too: not to be logged.
     pub upstream_url: Box<str>,
+    /// What Meta said that it serves there.
+    pub content: MediaContent,
     /// In pass-through, the token that the caller presented with the metadata call.
     pub token: Option<SecretString>,
 }
@@ -239,6 +243,21 @@ pub struct Claims {
     /// When the URL ends, to the millisecond: at the latest [five minutes](UrlSigner::ends) after it was made, and no
     /// later than the medium.
     pub ends: Timestamp,
+}
+
+impl Claims {
+    /// What is known of the medium.
+    ///
+    /// The URL of another instance, or of before a restart, may be all that is: it is signed, and says whose the medium is
+    /// and that it lives as long as the URL at least.
+    #[must_use]
+    pub fn pin(&self, pins: &MediaPins) -> Pin {
+        pins.find(self.media).unwrap_or(Pin {
+            number: self.number,
+            ends: self.ends,
+            origin: Origin::Inbound,
+        })
+    }
 }
 
 /// Why the token of a download URL is refused.

@@ -150,6 +150,11 @@ impl KnownUploads {
         self.lock().retain(|_, known| known.number != number);
     }
 
+    /// Forgets every upload.
+    pub fn forget_all(&self) {
+        self.lock().clear();
+    }
+
     /// Frees what has ended. To be called on a timer; look-ups do not depend on it.
     pub fn sweep(&self) {
         self.drop_ended(&mut self.lock());

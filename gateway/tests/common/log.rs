@@ -1,4 +1,4 @@
-//! The gateway's log, as far as it speaks of requests.
+//! The gateway's log, as far as it speaks of requests and of the ends of copies.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -24,14 +24,25 @@ pub fn listen() {
 
 /// The lines about requests for `number`, oldest first.
 pub fn about(number: u64) -> Vec<Line> {
-    with("number", &number.into())
+    lines_of("request", "number", &number.into())
 }
 
-/// The lines of which this field has this value, oldest first.
+/// The receipts of copies of media of `number`, oldest first.
+pub fn receipts(number: u64) -> Vec<Line> {
+    lines_of("media copy ended", "number", &number.into())
+}
+
+/// The lines about requests of which this field has this value, oldest first.
 pub fn with(field: &str, value: &Value) -> Vec<Line> {
+    lines_of("request", field, value)
+}
+
+fn lines_of(message: &str, field: &str, value: &Value) -> Vec<Line> {
     let lines = LINES.get().expect("it listens");
     let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-    let about = |line: &&Line| line.get(field) == Some(value);
+    let about = |line: &&Line| {
+        line.get(field) == Some(value) && line.get("message").is_some_and(|said| said == message)
+    };
     lines.iter().filter(about).cloned().collect()
 }
 
@@ -53,11 +64,11 @@ impl Subscriber for Listener {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let is_a_requests = fields
+        let is_wanted = fields
             .0
             .get("message")
-            .is_some_and(|message| message == "request");
-        if let Some(lines) = LINES.get().filter(|_| is_a_requests) {
+            .is_some_and(|message| message == "request" || message == "media copy ended");
+        if let Some(lines) = LINES.get().filter(|_| is_wanted) {
             lines
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -24,7 +24,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use curfew::clock::{Clock, ManualTime};
-use curfew::config::{Config, Limits, StoreConfig, TlsFiles, Upstream};
+use curfew::config::{CacheLimits, Config, Limits, StoreConfig, TlsFiles, Upstream};
 use curfew::gateway::Gateway;
 use curfew::server::Drained;
 use curfew_emulator::{Emulator, Options};
@@ -263,6 +263,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
             ca_file: None,
         },
         store: setup.store.clone(),
+        cache: CacheLimits::DEFAULT,
         limits: setup.limits.clone(),
         audit: None,
         telemetry: None,

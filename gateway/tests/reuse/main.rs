@@ -297,6 +297,23 @@ async fn what_may_be_gone_with_a_registration_stands_for_nothing() {
 }
 
 #[tokio::test]
+async fn what_an_operator_purges_stands_for_nothing() {
+    let world = World::of(NUMBERS).await;
+    let client = world.client();
+    let operator = Client::new(world.gateway.admin);
+    let first = upload(&client, DEFAULT, &Form::image()).await.media_id();
+    for order in [
+        json!({ "media_id": first.to_string() }),
+        json!({ "phone_number_id": DEFAULT.to_string() }),
+    ] {
+        assert!(is_reused(&upload(&client, DEFAULT, &Form::image()).await));
+        let reply = operator.post("/purge", &order).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(!is_reused(&upload(&client, DEFAULT, &Form::image()).await));
+    }
+}
+
+#[tokio::test]
 async fn a_restart_remembers_no_upload() {
     let world = World::of(NUMBERS).await;
     upload(&world.client(), DEFAULT, &Form::image()).await;

@@ -36,7 +36,7 @@ async fn in_front_of(configure: fn(&mut curfew::config::Config)) -> (World, Clie
 }
 
 /// Which headers an answer may have, and from whom.
-const ALLOWED: [&str; 21] = [
+const ALLOWED: [&str; 25] = [
     "cache-control",
     "content-length",
     "content-type",
@@ -55,7 +55,11 @@ const ALLOWED: [&str; 21] = [
     "x-fb-request-id",
     "x-fb-rev",
     "x-fb-trace-id",
-    "content-disposition",
+    "accept-ranges",
+    "content-range",
+    "content-security-policy",
+    "curfew-cache",
+    "etag",
     "x-content-type-options",
     "transfer-encoding",
 ];

@@ -120,6 +120,21 @@ pub enum Effect {
         /// Scheme and authority, without a slash at the end.
         base: String,
     },
+    /// Done, but the reply's JSON object has these members instead of its own; a null takes one away.
+    Members {
+        /// The members.
+        members: serde_json::Map<String, serde_json::Value>,
+    },
+    /// Done, but the reply's body is so many zeros, with a `Content-Length` that says so.
+    Zeros {
+        /// Bytes of the reply's body.
+        bytes: u64,
+    },
+    /// Done, but the reply's body stops after this many bytes and never goes on; the connection stays open.
+    StallReply {
+        /// Bytes of the reply's body.
+        after_bytes: usize,
+    },
     /// Not done: no reply, ever; the connection stays open.
     Hang,
 }

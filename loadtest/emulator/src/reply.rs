@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::ids::ReplyIds;
 
@@ -83,19 +83,30 @@ impl Reply {
         }
     }
 
+    /// Puts these members into the object that it is, or takes those away that are null.
+    pub(crate) fn replace_members(&mut self, members: Map<String, Value>) {
+        let Payload::Bytes(body) = &self.body else { return };
+        let Ok(mut object) = serde_json::from_slice::<Map<String, Value>>(body) else {
+            return;
+        };
+        for (name, value) in members {
+            if value.is_null() {
+                object.remove(&name);
+            } else {
+                object.insert(name, value);
+            }
+        }
+        self.body = Payload::Bytes(Value::Object(object).to_string().into());
+    }
+
     /// Whether it is Graph's: files and pages have fewer headers.
     fn is_graph(&self) -> bool {
         self.content_type == JSON || self.content_type == JAVASCRIPT
     }
 
-    pub(crate) fn into_http(
-        self,
-        ids: ReplyIds,
-        version: u16,
-        truncate: Option<usize>,
-    ) -> Response<ReplyBody> {
+    pub(crate) fn into_http(self, ids: ReplyIds, version: u16, cut: Option<Cut>) -> Response<ReplyBody> {
         let graph = self.is_graph();
-        let body = ReplyBody::new(self.body, truncate);
+        let body = ReplyBody::new(self.body, cut);
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let length = response.body().declared;
@@ -162,18 +173,28 @@ fn graph_headers(headers: &mut HeaderMap, ids: ReplyIds, version: u16) {
     }
 }
 
-/// A body that is sent whole, or ends short of its declared length.
+/// Where a body stops short of its declared length, in bytes, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cut {
+    /// The connection is closed in good order.
+    Close(usize),
+    /// Nothing comes any more.
+    Stall(usize),
+}
+
+/// A body that is sent whole, or stops short of its declared length.
 pub(crate) struct ReplyBody {
     declared: u64,
     /// Bytes still to come.
     bytes: Bytes,
     zeros: u64,
-    cut: Cut,
+    end: End,
 }
 
 #[derive(Eq, PartialEq)]
-enum Cut {
-    Never,
+enum End {
+    Whole,
+    Stalled,
     /// After what is left, let the connection flush.
     Flush,
     /// Then fail.
@@ -188,23 +209,24 @@ pub(crate) struct CutOff;
 const ZEROS: &[u8] = &[0; 64 * 1024];
 
 impl ReplyBody {
-    fn new(payload: Payload, truncate: Option<usize>) -> Self {
+    fn new(payload: Payload, cut: Option<Cut>) -> Self {
         let (mut bytes, mut zeros) = match payload {
             Payload::Bytes(bytes) => (bytes, 0),
             Payload::Zeros(count) => (Bytes::new(), count),
         };
         let declared = u64::try_from(bytes.len()).unwrap_or(0) + zeros;
-        let mut cut = Cut::Never;
-        if let Some(after) = truncate {
-            bytes.truncate(after);
-            zeros = zeros.min(u64::try_from(after).unwrap_or(u64::MAX));
-            cut = Cut::Flush;
-        }
+        let (after, end) = match cut {
+            None => (usize::MAX, End::Whole),
+            Some(Cut::Close(after)) => (after, End::Flush),
+            Some(Cut::Stall(after)) => (after, End::Stalled),
+        };
+        bytes.truncate(after);
+        zeros = zeros.min(u64::try_from(after).unwrap_or(u64::MAX));
         Self {
             declared,
             bytes,
             zeros,
-            cut,
+            end,
         }
     }
 }
@@ -227,25 +249,26 @@ impl Body for ReplyBody {
                 ZEROS.get(..count).unwrap_or(ZEROS),
             )))));
         }
-        match self.cut {
-            Cut::Never => Poll::Ready(None),
-            Cut::Flush => {
-                self.cut = Cut::Fail;
+        match self.end {
+            End::Whole => Poll::Ready(None),
+            End::Stalled => Poll::Pending,
+            End::Flush => {
+                self.end = End::Fail;
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Cut::Fail => Poll::Ready(Some(Err(CutOff))),
+            End::Fail => Poll::Ready(Some(Err(CutOff))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.cut == Cut::Never && self.bytes.is_empty() && self.zeros == 0
+        self.end == End::Whole && self.bytes.is_empty() && self.zeros == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.cut {
-            Cut::Never => SizeHint::with_exact(u64::try_from(self.bytes.len()).unwrap_or(0) + self.zeros),
-            Cut::Flush | Cut::Fail => SizeHint::default(),
+        match self.end {
+            End::Whole => SizeHint::with_exact(u64::try_from(self.bytes.len()).unwrap_or(0) + self.zeros),
+            End::Stalled | End::Flush | End::Fail => SizeHint::default(),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::io::{Control, Socket};
 use crate::multipart::{self, FilePart, Form, FormError};
 use crate::params::{self, Params, Target};
 use crate::record::{Entry, Via};
-use crate::reply::{Payload, Reply, ReplyBody, served};
+use crate::reply::{Cut, Payload, Reply, ReplyBody, served};
 use crate::world::{Content, ContentBuilder};
 
 /// Bodies that are no form or upload are collected up to here.
@@ -108,9 +108,11 @@ async fn serve(
     if let Some(latency) = drawn.latency {
         tokio::time::sleep(latency).await;
     }
-    let mut truncate = None;
+    let mut cut = None;
     let mut media_base = None;
     let mut garbage = false;
+    let mut members = None;
+    let mut zeros = None;
     match drawn.effect {
         None | Some(Effect::Latency { .. } | Effect::ResetRequest { .. }) => {}
         Some(Effect::Hang) => std::future::pending().await,
@@ -127,9 +129,12 @@ async fn serve(
             return Reply::json(error.status, &error.body(&ids.trace())).into_http(ids, version, None);
         }
         Some(Effect::ResetReply { after_bytes }) => control.reset_after(after_bytes),
-        Some(Effect::TruncateReply { after_bytes }) => truncate = Some(after_bytes),
+        Some(Effect::TruncateReply { after_bytes }) => cut = Some(Cut::Close(after_bytes)),
         Some(Effect::MediaUrl { base }) => media_base = Some(base),
         Some(Effect::Garbage) => garbage = true,
+        Some(Effect::StallReply { after_bytes }) => cut = Some(Cut::Stall(after_bytes)),
+        Some(Effect::Members { members: changed }) => members = Some(changed),
+        Some(Effect::Zeros { bytes }) => zeros = Some(bytes),
     }
     let call = received.and_then(|received| call(&head, target, received));
     let mut reply = match call {
@@ -145,7 +150,13 @@ async fn serve(
             b"{\"messaging_product\":\"whatsapp\",\"id\":\"1",
         ));
     }
-    reply.into_http(ids, version, truncate)
+    if let Some(members) = members {
+        reply.replace_members(members);
+    }
+    if let Some(bytes) = zeros {
+        reply.body = Payload::Zeros(bytes);
+    }
+    reply.into_http(ids, version, cut)
 }
 
 /// What kind of call a request looks like, before its parameters are known.

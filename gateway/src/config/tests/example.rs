@@ -35,6 +35,7 @@ fn the_example_shows_every_setting_with_its_default() {
     assert_eq!(whole.admin_listen, bare.admin_listen);
     assert_eq!(whole.upstream.graph, bare.upstream.graph);
     assert_eq!(whole.upstream.media, bare.upstream.media);
+    assert_eq!(whole.cache, bare.cache);
     assert_eq!(whole.limits, bare.limits);
     assert_eq!(
         whole.store,
@@ -56,7 +57,16 @@ fn the_example_shows_every_setting_with_its_default() {
 #[test]
 fn the_example_shows_every_key_that_there_is() {
     let site = Site::new();
-    for table in ["", "tls", "upstream", "store", "limits", "audit", "telemetry"] {
+    for table in [
+        "",
+        "tls",
+        "upstream",
+        "store",
+        "cache",
+        "limits",
+        "audit",
+        "telemetry",
+    ] {
         let text = if table.is_empty() {
             format!("odd = 1\n{}", whole_example())
         } else {

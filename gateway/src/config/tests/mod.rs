@@ -104,6 +104,7 @@ fn what_is_not_said_has_the_documented_default() {
         tls,
         upstream,
         store,
+        cache,
         limits,
         audit,
         telemetry,
@@ -119,6 +120,13 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(upstream.media, ["https://lookaside.fbsbx.com".parse().unwrap()]);
     assert!(upstream.token.is_none() && upstream.app_secret.is_none() && upstream.ca_file.is_none());
     assert_eq!(store, StoreConfig::Memory);
+    assert_eq!(
+        cache,
+        CacheLimits {
+            max_bytes: 268_435_456,
+            object_bytes: 33_554_432,
+        }
+    );
     assert_eq!(
         limits,
         Limits {
@@ -136,7 +144,7 @@ fn what_is_not_said_has_the_documented_default() {
 #[test]
 fn empty_tables_have_the_documented_defaults_too() {
     let site = Site::new();
-    let text = "listen = \"[::1]:0\"\npolicies = \"policies.toml\"\nstore = { kind = \"sqlite\" }\n[upstream]\n[limits]\n[audit]\n[telemetry]\n";
+    let text = "listen = \"[::1]:0\"\npolicies = \"policies.toml\"\nstore = { kind = \"sqlite\" }\n[upstream]\n[cache]\n[limits]\n[audit]\n[telemetry]\n";
     let config = site.load(text).unwrap().config;
     assert_eq!(
         config.store,
@@ -151,6 +159,7 @@ fn empty_tables_have_the_documented_defaults_too() {
         })
     );
     assert_eq!(config.telemetry, None);
+    assert_eq!(config.cache, CacheLimits::DEFAULT);
     assert_eq!(config.limits, Limits::default());
 }
 
@@ -174,6 +183,9 @@ ca_file = "tls/upstream-ca.pem"
 [store]
 kind = "sqlite"
 path = "/var/lib/curfew/pins.db"
+[cache]
+max_bytes = 68_719_476_736
+object_bytes = 104_857_600
 [limits]
 head_bytes = 1024
 headers = 256
@@ -209,6 +221,10 @@ sample_ratio = 0.25
             path: "/var/lib/curfew/pins.db".into()
         }
     );
+    assert_eq!(
+        (config.cache.max_bytes, config.cache.object_bytes),
+        (68_719_476_736, 104_857_600)
+    );
     assert_eq!(config.limits.json_bytes, 8192);
     assert_eq!(config.limits.body_idle_timeout, Duration::from_secs(600));
     assert_eq!(
@@ -220,6 +236,21 @@ sample_ratio = 0.25
     let telemetry = config.telemetry.unwrap();
     assert_eq!(telemetry.otlp_endpoint.to_string(), "http://collector:4318/base");
     assert!((telemetry.sample_ratio - 0.25).abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_small_cache_keeps_what_fits_and_one_of_no_size_keeps_nothing() {
+    let site = Site::new();
+    for (lines, max_bytes, object_bytes) in [
+        ("max_bytes = 0", 0, 0),
+        ("max_bytes = 0\nobject_bytes = 1024", 0, 0),
+        ("max_bytes = 1_048_576", 1_048_576, 1_048_576),
+        ("max_bytes = 1_048_576\nobject_bytes = 1024", 1_048_576, 1024),
+    ] {
+        let config = site.load(&format!("{HEAD}[cache]\n{lines}\n")).unwrap().config;
+        let cache = (config.cache.max_bytes, config.cache.object_bytes);
+        assert_eq!(cache, (max_bytes, object_bytes), "{lines}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ const BEHIND_HEAD: &[Case] = &[
         &[(
             3,
             "lsten",
-            "known here: admin_listen, audit, limits, listen, policies, public_url, store, telemetry, tls, upstream",
+            "known here: admin_listen, audit, cache, limits, listen, policies, public_url, store, telemetry, tls, upstream",
         )],
     ),
     (
@@ -232,6 +232,31 @@ const BEHIND_HEAD: &[Case] = &[
             "limits.keep_alive_idle_s",
             "must be a whole number of seconds, not a number with a fraction",
         )],
+    ),
+    // Cache.
+    (
+        "[cache]\nmax_bytes = 68719476737",
+        &[(4, "cache.max_bytes", "from 0 to 68719476736 bytes")],
+    ),
+    (
+        "[cache]\nobject_bytes = 1023",
+        &[(4, "cache.object_bytes", "from 1024 to 104857600 bytes")],
+    ),
+    (
+        "[cache]\nobject_bytes = 104857601",
+        &[(4, "cache.object_bytes", "from 1024 to 104857600 bytes")],
+    ),
+    (
+        "[cache]\nmax_bytes = 2048\nobject_bytes = 2049",
+        &[(
+            5,
+            "cache.object_bytes",
+            "must not be more than cache.max_bytes, which is 2048",
+        )],
+    ),
+    (
+        "[cache]\nmax_byte = 1",
+        &[(4, "cache.max_byte", "known here: max_bytes, object_bytes")],
     ),
     // Audit and telemetry.
     (

@@ -31,6 +31,11 @@ fn grant(media_id: u64) -> Grant {
         number: number(1),
         caller: signer().caller_tag(b"billing"),
         upstream_url: "https://media.example/whatsapp?mid=1".into(),
+        content: MediaContent {
+            content_type: http::HeaderValue::from_static("image/png"),
+            size: Some(68),
+            sha256: None,
+        },
         token: Some("EAAG-of-a-caller".into()),
     }
 }

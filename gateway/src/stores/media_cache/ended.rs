@@ -42,7 +42,7 @@ pub enum EndReason {
 /// Who or what orders copies to end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PurgeOrder {
-    /// The medium was deleted through the gateway.
+    /// The medium was deleted: through this gateway, or, as Meta says, elsewhere.
     Delete,
     /// The number was deregistered.
     Deregistration,

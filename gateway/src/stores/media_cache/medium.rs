@@ -103,6 +103,10 @@ impl Medium {
         self.write_state().deadline = deadline;
     }
 
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.read_state().phase, Phase::Whole)
+    }
+
     pub(super) fn is_filling(&self) -> bool {
         matches!(self.read_state().phase, Phase::Filling)
     }

@@ -32,7 +32,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use curfew_policies::{MediaId, PhoneNumberId, Timestamp};
-use http::HeaderValue;
 use tokio::sync::Notify;
 
 pub use ended::{EndReason, Ended, Failure, PurgeOrder};
@@ -40,6 +39,7 @@ pub use fill::Fill;
 pub use reader::MediumReader;
 
 use crate::clock::{Clock, Moment};
+use crate::graph::answer::MediaContent;
 use books::Books;
 use medium::{Identity, Medium, Over};
 
@@ -52,7 +52,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub struct MediaCache(Arc<Shared>);
 
 /// How much may be kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CacheLimits {
     /// Of all copies together, in bytes; each counts with its whole size from its first byte, rounded up to a kibibyte.
     pub max_bytes: u64,
@@ -67,17 +67,6 @@ pub struct MediaKey {
     pub number: PhoneNumberId,
     /// The medium.
     pub media: MediaId,
-}
-
-/// What Meta says of a medium (`GET /{MEDIA_ID}`; Cloud API, "Media").
-#[derive(Clone, Debug)]
-pub struct Meta {
-    /// Its `mime_type`.
-    pub content_type: HeaderValue,
-    /// Its `file_size`, in bytes.
-    pub size: Option<u64>,
-    /// Its `sha256`.
-    pub sha256: Option<[u8; 32]>,
 }
 
 /// How long a copy may be kept.
@@ -219,9 +208,9 @@ impl MediaCache {
     /// A copy that is there lives no longer than `life` allows, whatever it was opened with first. The caller has checked
     /// that its number may read the medium. Look at the pin and the policy once more *after* this call: a purge that came
     /// between the first look and this call did not find what this call began.
-    pub fn open(&self, key: MediaKey, meta: &Meta, life: Life) -> Opened {
+    pub fn open(&self, key: MediaKey, content: &MediaContent, life: Life) -> Opened {
         let mut ended = Vec::new();
-        let opened = self.0.open(key, meta, life, &mut ended);
+        let opened = self.0.open(key, content, life, &mut ended);
         self.0.publish(&ended);
         let counters = &self.0.counters;
         let counter = match &opened {
@@ -350,7 +339,13 @@ impl Now {
 }
 
 impl Shared {
-    fn open(self: &Arc<Self>, key: MediaKey, meta: &Meta, life: Life, ended: &mut Vec<Ended>) -> Opened {
+    fn open(
+        self: &Arc<Self>,
+        key: MediaKey,
+        content: &MediaContent,
+        life: Life,
+        ended: &mut Vec<Ended>,
+    ) -> Opened {
         let now = Now::read(&self.clock);
         let mut books = self.lock();
         if let Some(medium) = books.find(key) {
@@ -359,7 +354,7 @@ impl Shared {
             }
             if self.clock.is_past(medium.deadline()) {
                 ended.extend(books.end(&medium, EndReason::Deadline));
-            } else if meta.size != Some(medium.identity.size) || meta.sha256 != medium.identity.sha256 {
+            } else if content.size != Some(medium.identity.size) || content.sha256 != medium.identity.sha256 {
                 return Opened::Bypass(Bypass::Disagrees);
             } else {
                 let is_filling = medium.is_filling();
@@ -371,7 +366,7 @@ impl Shared {
                 };
             }
         }
-        let size = match meta.size {
+        let size = match content.size {
             None => return Opened::Bypass(Bypass::SizeUnknown),
             Some(0) => return Opened::Bypass(Bypass::Empty),
             Some(size) if size > self.object_bytes => return Opened::Bypass(Bypass::TooLarge),
@@ -384,12 +379,12 @@ impl Shared {
             key,
             serial: books.serial(),
             size,
-            sha256: meta.sha256,
+            sha256: content.sha256,
             begun: now,
         };
         let medium = Medium::new(
             identity,
-            meta.content_type.clone(),
+            content.content_type.clone(),
             deadline,
             Arc::clone(&self.held),
         );

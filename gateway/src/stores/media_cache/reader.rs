@@ -73,6 +73,12 @@ impl MediumReader {
         self.lease.medium.deadline().wall()
     }
 
+    /// Whether all of it is there and was checked.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.lease.medium.is_whole()
+    }
+
     /// Reads only these bytes, counted from the medium's first; what lies beyond its end is left out.
     ///
     /// An empty range reads nothing, and waits for nothing.

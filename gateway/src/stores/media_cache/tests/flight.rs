@@ -150,11 +150,11 @@ fn a_failure_before_the_first_byte_is_told_before_the_answer_begins() {
 #[test]
 fn what_is_not_to_be_kept_is_not_shared() {
     let world = world();
-    let open = |meta: &Meta, life| match world.cache.open(key(1, 1), meta, life) {
+    let open = |meta: &MediaContent, life| match world.cache.open(key(1, 1), meta, life) {
         Opened::Bypass(bypass) => bypass,
         other => panic!("{other:?}"),
     };
-    let sized = |size| Meta {
+    let sized = |size| MediaContent {
         size,
         ..meta(b"bytes")
     };

@@ -68,7 +68,7 @@ proptest! {
 #[test]
 fn without_a_digest_the_size_is_still_checked() {
     let world = world();
-    let meta = Meta {
+    let meta = MediaContent {
         sha256: None,
         ..meta(b"bytes")
     };

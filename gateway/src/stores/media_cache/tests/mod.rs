@@ -95,9 +95,9 @@ fn key(number: u64, media: u64) -> MediaKey {
     }
 }
 
-fn meta(bytes: &[u8]) -> Meta {
+fn meta(bytes: &[u8]) -> MediaContent {
     let digest = digest::digest(&digest::SHA256, bytes);
-    Meta {
+    MediaContent {
         content_type: HeaderValue::from_static("image/png"),
         size: Some(count(bytes.len())),
         sha256: Some(digest.as_ref().try_into().unwrap()),
