@@ -395,7 +395,7 @@ fn parts(
 
 /// What the gateway trusts on its way to Meta: private roots if it has any, else the system's.
 fn client_tls(config: &Config) -> Result<rustls::ClientConfig, StartError> {
-    use hyper_rustls::ConfigBuilderExt as _;
+    use rustls_platform_verifier::BuilderVerifierExt as _;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -414,7 +414,7 @@ fn client_tls(config: &Config) -> Result<rustls::ClientConfig, StartError> {
             .with_no_client_auth());
     }
     builder
-        .try_with_platform_verifier()
+        .with_platform_verifier()
         .map(|builder| builder.with_no_client_auth())
         .map_err(|error| StartError::ClientTls(error.to_string()))
 }

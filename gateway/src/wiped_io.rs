@@ -11,7 +11,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A socket that overwrites with zeros what its reader offers to read into, once for each time that it runs dry.
@@ -33,6 +32,12 @@ impl<S> WipedIo<S> {
     /// The socket.
     pub const fn get_ref(&self) -> &S {
         &self.io
+    }
+
+    /// Whether something was read since the last wipe.
+    #[cfg(test)]
+    pub(crate) const fn is_soiled(&self) -> bool {
+        self.soiled
     }
 }
 
@@ -73,12 +78,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WipedIo<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
-}
-
-impl<S: Connection> Connection for WipedIo<S> {
-    fn connected(&self) -> Connected {
-        self.io.connected()
     }
 }
 
