@@ -8,6 +8,7 @@
 )]
 
 use bytes::Bytes;
+use curfew::graph::digest::{Hasher, Sha256};
 use curfew::graph::multipart::{Boundary, Event, FormReader};
 use divan::Bencher;
 use divan::counter::BytesCount;
@@ -80,4 +81,18 @@ fn short_lines(bencher: Bencher<'_, '_>) {
 fn near_boundaries(bencher: Bencher<'_, '_>) {
     let near = format!("\r\n--{}X", &BOUNDARY[..BOUNDARY.len() - 1]);
     bench_content(bencher, near.bytes().cycle().take(CHUNK).collect());
+}
+
+/// What `Repr-Digest` or `media.reuse` adds to each: SHA-256 of what goes by.
+#[divan::bench]
+fn digest(bencher: Bencher<'_, '_>) {
+    let chunk = [7; CHUNK];
+    let hash = |chunk: &[u8]| -> Sha256 {
+        let mut hasher = Hasher::new();
+        (0..CHUNKS).for_each(|_| hasher.update(chunk));
+        hasher.finish()
+    };
+    bencher
+        .counter(BytesCount::new(CHUNKS * CHUNK))
+        .bench(|| hash(divan::black_box(&chunk)));
 }

@@ -24,6 +24,7 @@ use crate::graph::routes::BodyKind;
 use crate::layers::BoxFuture;
 use crate::layers::reading::expect_json;
 use crate::server::{FrontDoorLimits, FrontDoorRefusal, refusal_of};
+use crate::stores::KnownUploads;
 use crate::stores::media_cache::{EndReason, MediaCache, MediaKey, PurgeOrder, Scope};
 use crate::upstream::{CollectError, collect};
 
@@ -54,6 +55,7 @@ pub struct Admin {
     readiness: Readiness,
     limits: FrontDoorLimits,
     media_cache: MediaCache,
+    known_uploads: KnownUploads,
 }
 
 /// What an operator is told.
@@ -116,11 +118,17 @@ impl Said {
 impl Admin {
     /// Answers with what `readiness` says and `media_cache` keeps.
     #[must_use]
-    pub const fn new(readiness: Readiness, limits: FrontDoorLimits, media_cache: MediaCache) -> Self {
+    pub const fn new(
+        readiness: Readiness,
+        limits: FrontDoorLimits,
+        media_cache: MediaCache,
+        known_uploads: KnownUploads,
+    ) -> Self {
         Self {
             readiness,
             limits,
             media_cache,
+            known_uploads,
         }
     }
 
@@ -164,12 +172,20 @@ impl Admin {
         })
     }
 
-    /// Ends the copies that the order names. When it is answered, their bytes are overwritten.
+    /// Ends the copies that the order names, and lets no new upload be answered with those media. When it is answered, the
+    /// copies' bytes are overwritten.
     async fn purge(self, request: Request<Incoming>) -> Said {
         let scope = match self.order(request).await {
             Ok(scope) => scope,
             Err(said) => return said,
         };
+        match scope {
+            Scope::Entry(MediaKey { media, .. }) | Scope::Media(media) => {
+                self.known_uploads.forget_media(media)
+            }
+            Scope::Number(number) => self.known_uploads.forget_number(number),
+            Scope::All => self.known_uploads.forget_all(),
+        }
         let purged = self.media_cache.purge(scope, PurgeOrder::Request);
         Said::json(&serde_json::json!({ "entries": purged.entries, "bytes": purged.bytes }))
     }

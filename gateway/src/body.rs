@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use crate::graph::multipart::{FormFields, UploadBody, WholeForm};
 use crate::layers::download::CheckedBody;
-use crate::layers::enforce::Refused;
+use crate::layers::enforce::Withheld;
 use crate::server::IdleTimeoutBody;
 use crate::stores::media_cache::MediumReader;
 use crate::upstream::AnswerBody;
@@ -19,7 +19,7 @@ use crate::upstream::AnswerBody;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Judges a form when it has ended.
-pub type Judge = Box<dyn FnOnce(WholeForm<'_>) -> Result<FormFields, Refused> + Send>;
+pub type Judge = Box<dyn FnOnce(WholeForm<'_>) -> Result<FormFields, Withheld> + Send>;
 
 /// A request body as it comes from a caller, under the front door's limits.
 pub type Inbound = IdleTimeoutBody<Incoming>;
@@ -31,7 +31,7 @@ pub enum Outbound {
     /// JSON that was judged, byte for byte.
     Whole(Full<Bytes>),
     /// A form, written anew.
-    Upload(Box<UploadBody<Inbound, Judge, Refused>>),
+    Upload(Box<UploadBody<Inbound, Judge, Withheld>>),
     /// Bytes that nobody judges.
     Raw(Inbound),
 }

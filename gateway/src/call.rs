@@ -20,8 +20,9 @@ use crate::graph::file_offset::FileOffset;
 use crate::graph::multipart::OpenForm;
 use crate::graph::routes::CALL;
 use crate::layers::download::Wanted;
+use crate::layers::reuse::StandIn;
 use crate::record::Record;
-use crate::stores::{Claims, RegistrationCall};
+use crate::stores::{Claims, RegistrationCall, UploadTag};
 
 /// A request as it came, with a record of its own.
 #[derive(Debug)]
@@ -152,6 +153,8 @@ pub struct Call {
     pub payload: Payload,
     /// The caller's `Accept`.
     pub accept: Option<HeaderValue>,
+    /// By what the same request would be known again, for an upload that announces its digest.
+    pub announced: Option<UploadTag>,
 }
 
 /// Where a request goes.
@@ -173,6 +176,8 @@ pub enum Destination {
         /// What of it is asked for, and on which conditions.
         wanted: Wanted,
     },
+    /// Nowhere: this medium stands for the upload, whose body is not read.
+    Known(StandIn),
 }
 
 /// What a request carries.

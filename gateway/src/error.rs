@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use crate::graph::classify::ClassifyError;
+use crate::graph::digest::MalformedDigest;
 use crate::graph::file_offset::NoFileOffset;
 use crate::graph::json::JsonError;
 use crate::graph::message::MessageError;
@@ -59,6 +60,9 @@ pub enum GatewayError {
     /// A JSON body that can be read in more than one way, or in none.
     #[error(transparent)]
     Json(#[from] JsonError),
+    /// A `Repr-Digest` that cannot be read.
+    #[error(transparent)]
+    Digest(#[from] MalformedDigest),
     /// A send's body that does not make sense.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -157,13 +161,14 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 20] = [
+    pub const SLUGS: [&'static str; 21] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
         "body_not_taken",
         "content_type",
         "file_offset",
+        "digest_malformed",
         "json_too_large",
         "busy",
         "body_broken",
@@ -202,6 +207,7 @@ impl GatewayError {
             | Self::UnexpectedBody
             | Self::ContentType { .. }
             | Self::FileOffset
+            | Self::Digest(_)
             | Self::Json(_)
             | Self::Message(_)
             | Self::ControlMember(_)
@@ -241,6 +247,7 @@ impl GatewayError {
             Self::UnexpectedBody => "body_not_taken",
             Self::ContentType { .. } => "content_type",
             Self::FileOffset => "file_offset",
+            Self::Digest(_) => "digest_malformed",
             Self::JsonTooLarge(_) => "json_too_large",
             Self::Busy => "busy",
             Self::BodyBroken => "body_broken",
@@ -407,6 +414,7 @@ mod tests {
                 came: "none".to_owned(),
             },
             GatewayError::FileOffset,
+            GatewayError::Digest(MalformedDigest),
             GatewayError::JsonTooLarge(1),
             GatewayError::Busy,
             GatewayError::BodyBroken,

@@ -25,11 +25,12 @@ use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, url_signer};
+use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
 use crate::stack::{Parts, stack};
 use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
-    CryptoUnavailable, DenialBudget, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
+    CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
 };
 use crate::upstream::Upstream;
 
@@ -191,7 +192,13 @@ impl Gateway {
             tls: None,
             ..options.clone()
         };
-        let admin = Admin::new(readiness.clone(), options.limits.clone(), media_cache.clone());
+        let known_uploads = parts.books.reuse.known.clone();
+        let admin = Admin::new(
+            readiness.clone(),
+            options.limits.clone(),
+            media_cache.clone(),
+            known_uploads.clone(),
+        );
         let admin = serve(
             admin_listener,
             admin_options,
@@ -230,7 +237,7 @@ impl Gateway {
         };
         let drained = tokio::select! {
             (drained, _) = async { tokio::join!(callers, admin) } => drained,
-            never = sweep(stores, grants, minute) => match never {},
+            never = sweep(stores, grants, known_uploads, minute) => match never {},
         };
         media_cache.purge(Scope::All, PurgeOrder::Shutdown);
         drained
@@ -268,12 +275,18 @@ fn tell_end(ended: &Ended) {
 }
 
 /// Forgets what has ended, once a minute. No read depends on it: it frees memory.
-async fn sweep(stores: Stores, grants: UrlGrants, minute: Minute) -> std::convert::Infallible {
+async fn sweep(
+    stores: Stores,
+    grants: UrlGrants,
+    known_uploads: KnownUploads,
+    minute: Minute,
+) -> std::convert::Infallible {
     let mut ticks = tokio::time::interval(minute.length());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         grants.sweep();
+        known_uploads.sweep();
         if let Err(error) = stores.pins.sweep().await {
             tracing::warn!(%error, "ended pins could not be forgotten; trying again");
         }
@@ -320,6 +333,13 @@ fn parts(
         None => UrlSigner::random(minute)?,
     };
     let signer = Arc::new(signer);
+    let reuse = Reuse {
+        known: KnownUploads::new(clock.clone(), KnownUploads::CAPACITY)?,
+        pins: stores.pins.clone(),
+        signer: Arc::clone(&signer),
+        clock: clock.clone(),
+        minute,
+    };
     let readings = SettingsReadings::new(clock.clone(), minute);
     let scheme = if upstream.graph.is_https() {
         Scheme::HTTPS
@@ -345,6 +365,7 @@ fn parts(
             minute,
             json_bytes: config.limits.json_bytes,
             json_budget: JsonBudget::default(),
+            reuse: reuse.clone(),
         }),
         books: Arc::new(Books {
             pins: stores.pins,
@@ -353,6 +374,7 @@ fn parts(
             grants,
             media_cache,
             policies,
+            reuse,
             signer,
             media_hosts: MediaHosts::new(upstream.media.iter().map(ToString::to_string).collect()),
             graph_origin: upstream.graph.to_string(),

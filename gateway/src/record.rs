@@ -14,6 +14,7 @@ pub struct Record {
     number: OnceLock<PhoneNumberId>,
     observed: OnceLock<&'static str>,
     unverified: OnceLock<String>,
+    reused: OnceLock<()>,
 }
 
 impl Record {
@@ -47,6 +48,11 @@ impl Record {
         let _ = self.unverified.set(what);
     }
 
+    /// It was an upload, and a medium that was there already stands for it.
+    pub fn reused(&self) {
+        let _ = self.reused.set(());
+    }
+
     /// Who asked, or `-`.
     #[must_use]
     pub fn caller_name(&self) -> &str {
@@ -69,6 +75,12 @@ impl Record {
     #[must_use]
     pub fn observed_slug(&self) -> Option<&'static str> {
         self.observed.get().copied()
+    }
+
+    /// Whether a medium that was there already stands for the upload.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.reused.get().is_some()
     }
 
     /// What passed by `allow_unverified`.

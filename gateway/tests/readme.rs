@@ -2,6 +2,7 @@
 #![allow(
     clippy::as_conversions,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
     reason = "a test fails by panicking, and shows its figures"
@@ -12,7 +13,8 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{TOKEN, World};
+use common::{TOKEN, World, outside};
+use curfew_emulator::Operation;
 
 /// The policies of the sandbox, with the numbers that the README's commands name.
 const SANDBOX: &str = include_str!("../src/cli/sandbox.toml");
@@ -45,32 +47,41 @@ fn blocks(language: &str) -> Vec<String> {
     blocks
 }
 
+/// Runs a block as it stands there, but for where the gateway is and what its token is; returns what it writes.
+async fn run(world: &World, block: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = block
+        .replace("127.0.0.1:8080", &world.gateway.addr.to_string())
+        .replace("sandbox-token", TOKEN);
+    let output = tokio::task::spawn_blocking(move || {
+        Command::new("sh")
+            .arg("-ec")
+            .arg(script)
+            .current_dir(folder.path())
+            .output()
+            .expect("a shell")
+    })
+    .await
+    .expect("it does not panic");
+    assert!(
+        output.status.success(),
+        "{block}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// What makes the digest of the command that announces its body.
+const OPENSSL: &str = "openssl";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_curl_commands_do_what_it_says() {
     let world = World::of(SANDBOX).await;
-    let folder = tempfile::tempdir().expect("a folder");
     let mut answers = Vec::new();
-    for block in blocks("sh").into_iter().filter(|block| block.contains("curl")) {
-        let script = block
-            .replace("127.0.0.1:8080", &world.gateway.addr.to_string())
-            .replace("sandbox-token", TOKEN);
-        let folder = folder.path().to_owned();
-        let output = tokio::task::spawn_blocking(move || {
-            Command::new("sh")
-                .arg("-ec")
-                .arg(script)
-                .current_dir(folder)
-                .output()
-                .expect("a shell")
-        })
-        .await
-        .expect("it does not panic");
-        assert!(
-            output.status.success(),
-            "{block}\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        answers.push(String::from_utf8(output.stdout).expect("text"));
+    for block in blocks("sh") {
+        if block.contains("curl") && !block.contains(OPENSSL) {
+            answers.push(run(&world, &block).await);
+        }
     }
     assert_eq!(answers.len(), 2);
     assert!(answers[0].contains("wamid."), "{}", answers[0]);
@@ -81,6 +92,30 @@ async fn its_curl_commands_do_what_it_says() {
         assert_eq!(came["error"][field], shown["error"][field], "{field}");
     }
     assert_eq!(world.emulator.media_bytes_kept(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_upload_that_it_announces_is_made_once() {
+    if outside::program("CURFEW_TEST_OPENSSL", OPENSSL, "apt-get install openssl").is_none() {
+        return;
+    }
+    let policies = SANDBOX.replace("[number.media]\n", "[number.media]\nreuse = true\n");
+    let world = World::of(&policies).await;
+    let announced: Vec<_> = blocks("sh")
+        .into_iter()
+        .filter(|block| block.contains(OPENSSL))
+        .collect();
+    assert_eq!(announced.len(), 1);
+    let first = run(&world, &announced[0]).await;
+    assert_eq!(run(&world, &announced[0]).await, first);
+    let uploads = world.emulator.received();
+    let uploads = uploads.iter().filter(|call| call.operation == Operation::Upload);
+    assert_eq!(uploads.count(), 1);
+    let stored = world.emulator.media();
+    assert_eq!(
+        world.emulator.media_bytes(stored[0].id).as_deref(),
+        Some(&b"any terms"[..])
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod operation;
 mod owned;
 mod policy;
 mod reason;
+mod reuse;
 mod rules;
 mod settings;
 mod storage;

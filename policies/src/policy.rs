@@ -88,6 +88,8 @@ pub struct MediaPolicy {
     pub links: Links,
     /// Upper bound of a cached download's life, in minutes; 0 = never cache.
     pub cache_minutes: u32,
+    /// Whether a second upload of the same file may be answered with the first medium's id.
+    pub reuse: bool,
 }
 
 /// What to do with a media id that no pin is known of.

@@ -73,6 +73,7 @@ mod examples {
             Links::Hosts(vec!["cdn.bank.example".to_owned()])
         );
         assert_eq!(desk.media.cache_minutes, 0);
+        assert!(!desk.media.reuse);
         assert!(policies.knows_account("102290129340398".parse().unwrap()));
         let otp = number(&policies, "106540352242923");
         assert_eq!((otp.sends.per_second, otp.sends.burst), (60, 60));
@@ -110,6 +111,7 @@ mod examples {
             Links::Hosts(vec!["media.hospital.example".to_owned()])
         );
         assert_eq!(number.media.cache_minutes, 10);
+        assert!(number.media.reuse);
         assert!(
             policies
                 .callers

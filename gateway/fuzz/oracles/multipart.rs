@@ -150,6 +150,7 @@ async fn write(open: OpenForm<Full<Bytes>>, wire: WireBoundary) -> Option<Vec<u8
     let terms = FileTerms {
         max_file_bytes: u64::MAX,
         content_type: open.file().content_type.clone(),
+        is_hashed: false,
     };
     let (mut body, verdict) = open.into_body(wire, terms, as_it_came);
     let mut written = Vec::new();

@@ -131,6 +131,12 @@ fn write_number(number: &NumberPolicy, callers: &[CallerPolicy], out: &mut impl 
         minutes => format!("up to {minutes} minutes"),
     };
     writeln!(out, "  downloads cached: {cache}")?;
+    if media.reuse {
+        writeln!(
+            out,
+            "  uploads of a file that Meta has already: answered with its id"
+        )?;
+    }
     let limited = match sends.when_limited {
         WhenLimited::Wait => format!("wait up to {} ms", sends.max_wait_ms),
         WhenLimited::Reject => "reject".to_owned(),

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod classify;
+pub mod digest;
 pub mod fields;
 pub mod file_offset;
 pub mod json;

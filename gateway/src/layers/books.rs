@@ -14,7 +14,7 @@ use curfew_policies::{
     Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, NumberPolicy, Origin, PhoneNumberId, Pin,
     PolicySet, Reason, StorageMode, Subject, Timestamp, TtlMinutes,
 };
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 
@@ -22,6 +22,7 @@ use super::ask::Asker;
 use super::enforce::{Exchange, Form, Permitted};
 use super::graph_token::caller_tag;
 use super::pass_on::{passed, whole};
+use super::reuse::{NewUpload, Reuse};
 use super::{BoxFuture, download};
 use crate::call::{Answer, Context, Credential, Destination, Purpose};
 use crate::clock::Clock;
@@ -61,6 +62,8 @@ pub struct Books {
     pub media_cache: MediaCache,
     /// The policies in force, which say how long a copy may be kept.
     pub policies: Arc<ArcSwap<PolicySet>>,
+    /// Knows uploads again.
+    pub reuse: Reuse,
     /// Signs them.
     pub signer: Arc<UrlSigner>,
     /// Where media bytes may come from.
@@ -177,13 +180,17 @@ where
             return download::fetch(self.inner, self.asker, self.books, permitted, claims, &wanted).await;
         }
         let context = permitted.context().clone();
+        if let Destination::Known(stand_in) = permitted.destination() {
+            return Ok(stand_in.answer(&context));
+        }
         let purpose = permitted.purpose();
+        self.books.forget_uploads(purpose);
         let noted = self.note_registration(&context, purpose).await?;
 
         // Counted from before the first byte leaves: the earliest moment at which Meta can begin to count.
         let started = self.books.clock.now();
-        let (exchange, form_end) =
-            permitted.into_exchange(self.books.clock.clone(), self.books.readings.clone())?;
+        let (clock, readings) = (self.books.clock.clone(), self.books.readings.clone());
+        let (exchange, form_end) = permitted.into_exchange(clock, readings, &self.books.reuse)?;
         // Whatever comes of it but Meta's word that nothing did: it may have changed something.
         let forgets = self.books.forget_reading(purpose);
         if let (Purpose::ChangeStorage { number, .. }, Credential::Gateway) = (purpose, &context.credential) {
@@ -200,10 +207,13 @@ where
                 }
             }
         };
-        let ttl_minutes = match form_end.map(super::enforce::FormEnd::outcome) {
+        // Once more: an upload may have come to its end while it was under way.
+        self.books.forget_uploads(purpose);
+        let (ttl_minutes, becomes) = match form_end.map(super::enforce::FormEnd::outcome) {
             Some(Form::Stopped(error)) => return Err(error),
-            Some(Form::Written { ttl_minutes }) => ttl_minutes,
-            Some(Form::NotEnded) | None => None,
+            Some(Form::Known(stand_in)) => return Ok(stand_in.answer(&context)),
+            Some(Form::Written { ttl_minutes, becomes }) => (ttl_minutes, becomes),
+            Some(Form::NotEnded) | None => (None, None),
         };
         if let Purpose::DeleteMedia { media } = purpose {
             return self.book_deletion(media, answer).await;
@@ -226,12 +236,14 @@ where
         }
         match purpose {
             Purpose::Upload { number } => {
-                self.pin_upload(&context, number, ttl_minutes, started, answer)
-                    .await
+                let life = (ttl_minutes, started);
+                self.pin_upload(&context, number, life, becomes, answer).await
             }
             Purpose::ReadMedia { media, number } => {
                 let (parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
                 if !parts.status.is_success() || answer::error_code(&body).is_some() {
+                    // It may have been deleted by another way than through the gateway.
+                    self.books.reuse.known.forget_media(media);
                     let body = self.books.led_back(&context, MediaLinks::Kept, body)?;
                     return Ok(passed(parts, body));
                 }
@@ -372,8 +384,8 @@ where
         &self,
         context: &Context,
         number: PhoneNumberId,
-        ttl_minutes: Option<u32>,
-        started: Timestamp,
+        (ttl_minutes, started): (Option<u32>, Timestamp),
+        becomes: Option<NewUpload>,
         answer: MetaAnswer,
     ) -> Result<Answer, GatewayError> {
         let (mut parts, body) = whole(answer, SMALL_ANSWER_BYTES).await?;
@@ -413,11 +425,19 @@ where
                 "it names a media id of another number",
             ));
         }
-        if let Ok(expires) = HeaderValue::from_str(&ends.rfc3339()) {
-            parts.headers.insert(CURFEW_MEDIA_EXPIRES, expires);
+        if let Some(becomes) = becomes {
+            self.books.reuse.remember(becomes, media, in_force);
         }
+        tell_end(&mut parts.headers, ends);
         let body = self.books.led_back(context, MediaLinks::Kept, body)?;
         Ok(passed(parts, body))
+    }
+}
+
+/// Says until when a medium lives.
+pub(super) fn tell_end(headers: &mut HeaderMap, ends: Timestamp) {
+    if let Ok(ends) = HeaderValue::from_str(&ends.rfc3339()) {
+        headers.insert(CURFEW_MEDIA_EXPIRES, ends);
     }
 }
 
@@ -474,6 +494,16 @@ impl Books {
                 is_armed: true,
             }),
             _ => None,
+        }
+    }
+
+    /// For a call that ends media: no upload is answered with what may be gone. Even if Meta does nothing of it, forgetting costs
+    /// one upload.
+    fn forget_uploads(&self, purpose: Purpose) {
+        match purpose {
+            Purpose::DeleteMedia { media } => self.reuse.known.forget_media(media),
+            Purpose::ChangeStorage { number, .. } => self.reuse.known.forget_number(number),
+            _ => {}
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::future::{Ready, ready};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
 use curfew_policies::{
@@ -16,6 +17,7 @@ use futures_util::future::Either;
 use http::{HeaderValue, Method};
 use tower::{Layer, Service};
 
+use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
 use crate::call::{Answer, Call, Context, Credential, Destination, Payload, Purpose};
 use crate::clock::Clock;
@@ -31,8 +33,20 @@ use crate::stores::SettingsReadings;
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
 const QUESTION_VERSION: &str = "v23.0";
 
-/// Why an upload was refused when its form had ended.
-pub type Refused = Reason;
+/// Why a form that had ended was not completed at Meta.
+#[derive(Debug)]
+pub enum Withheld {
+    /// Policy refused it.
+    Denied(Reason),
+    /// This medium stands for it.
+    Known(StandIn),
+}
+
+impl From<Reason> for Withheld {
+    fn from(reason: Reason) -> Self {
+        Self::Denied(reason)
+    }
+}
 
 /// A request that policy allowed, with the permit that says so. Only this module makes one, so a permit cannot be paired with
 /// another request.
@@ -80,7 +94,8 @@ impl Permitted {
     /// The exchange with the Graph API that was permitted, and for uploads a handle on how the form ends.
     ///
     /// A form is judged again when it has ended, at the time that `clock` shows then and by what `readings` know
-    /// then: it may have taken long, and what held at its beginning may hold no more.
+    /// then: it may have taken long, and what held at its beginning may hold no more. An upload that `reuse` knows by then is not
+    /// completed.
     ///
     /// # Errors
     ///
@@ -89,6 +104,7 @@ impl Permitted {
         self,
         clock: Clock,
         readings: SettingsReadings,
+        reuse: &Reuse,
     ) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
         let Self { permit: _, call } = self;
         let Call {
@@ -97,6 +113,7 @@ impl Permitted {
             destination,
             payload,
             accept,
+            announced,
             ..
         } = call;
         let (method, target, file_offset) = match destination {
@@ -106,6 +123,7 @@ impl Permitted {
                 file_offset,
             } => (method, target, file_offset),
             Destination::MediaHost { .. } => return Err(GatewayError::MediaUrlInvalid),
+            Destination::Known(_) => return Err(GatewayError::ExchangeBroken),
         };
         let (body, content_type, form_end) = match payload {
             Payload::Empty => (Outbound::Empty, None, None),
@@ -115,6 +133,7 @@ impl Permitted {
             }
             Payload::Form(form) => {
                 let judging = Judging {
+                    candidate: reuse.watch(&context, &request, &target, announced),
                     context: context.clone(),
                     request,
                     clock,
@@ -296,9 +315,10 @@ impl Exchange {
 /// How a form ended: the handle that its sender keeps.
 pub struct FormEnd {
     kind: &'static FormKind,
-    verdict: UploadVerdict<Inbound, Refused>,
+    verdict: UploadVerdict<Inbound, Withheld>,
     mime: Option<&'static MediaType>,
     subject: Subject,
+    becomes: Option<Arc<OnceLock<NewUpload>>>,
 }
 
 /// What came of a form.
@@ -308,7 +328,11 @@ pub enum Form {
     Written {
         /// `ttl_minutes` as written.
         ttl_minutes: Option<u32>,
+        /// By what it will be known again, where its number reuses media.
+        becomes: Option<NewUpload>,
     },
+    /// It was broken off, because this medium stands for it.
+    Known(StandIn),
     /// It was broken off, for this reason.
     Stopped(GatewayError),
     /// Meta stopped taking it before it had ended.
@@ -325,9 +349,13 @@ impl FormEnd {
                     .fields
                     .get(FormField::TtlMinutes)
                     .and_then(|minutes| minutes.parse().ok()),
+                becomes: self.becomes.and_then(|becomes| becomes.get().cloned()),
             },
             Some(UploadOutcome::Aborted(aborted)) => match aborted.reason {
-                AbortReason::Refused(reason) => Form::Stopped(GatewayError::denied(reason, self.subject)),
+                AbortReason::Refused(Withheld::Denied(reason)) => {
+                    Form::Stopped(GatewayError::denied(reason, self.subject))
+                }
+                AbortReason::Refused(Withheld::Known(stand_in)) => Form::Known(stand_in),
                 AbortReason::FileTooLarge { max_bytes } if self.kind.max_file_bytes().is_some() => {
                     let form = self.kind;
                     Form::Stopped(MultipartError::FileTooLong { form, max_bytes }.into())
@@ -352,10 +380,11 @@ struct Judging {
     request: Request<'static>,
     clock: Clock,
     readings: SettingsReadings,
+    candidate: Option<Candidate>,
 }
 
 impl Judging {
-    fn judge(self, form: WholeForm<'_>) -> Result<FormFields, Reason> {
+    fn judge(self, form: WholeForm<'_>) -> Result<FormFields, Withheld> {
         let fields = form.fields;
         let text = |field| fields.get(field).map(Cow::Borrowed);
         let operation = match &self.request.operation {
@@ -385,8 +414,15 @@ impl Judging {
         };
         let principal = &self.context.principal;
         match decide(&principal.policies, principal.caller(), &request, &facts) {
-            Decision::Deny(reason) => Err(reason),
+            Decision::Deny(reason) => Err(reason.into()),
             Decision::Allow(permit) => {
+                // Only what is permitted: knowing a file excuses nothing.
+                let stand_in = self
+                    .candidate
+                    .and_then(|candidate| candidate.judge(&self.context, &request, form, &permit));
+                if let Some(stand_in) = stand_in {
+                    return Err(Withheld::Known(stand_in));
+                }
                 let came = fields.get(FormField::TtlMinutes);
                 let ttl_minutes: Option<u32> = match (permit.ttl(), permit.observed(), came) {
                     (Some(ttl), ..) => Some(ttl.minutes()),
@@ -430,7 +466,9 @@ fn open_form(
     let terms = FileTerms {
         max_file_bytes: kind.max_file_bytes().or_else(of_type).unwrap_or(u64::MAX),
         content_type: file_type,
+        is_hashed: judging.candidate.is_some(),
     };
+    let becomes = judging.candidate.as_ref().map(Candidate::becomes);
     let judge: Judge = Box::new(move |form: WholeForm<'_>| judging.judge(form));
     let (body, verdict) = form.into_body(boundary, terms, judge);
     Ok((
@@ -441,6 +479,7 @@ fn open_form(
             verdict,
             mime,
             subject,
+            becomes,
         },
     ))
 }

@@ -21,14 +21,17 @@ use super::download::Wanted;
 use super::enforce::Exchange;
 use super::graph_token::caller_tag;
 use super::reading::{JsonRoom, expect_no_body, file_offset, form_kind, operation_without_body, read};
+use super::reuse::{Recalled, Reuse};
 use crate::budget::JsonBudget;
 use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
+use crate::graph::digest::announced_digest;
 use crate::graph::routes::Kind;
 use crate::stores::{
-    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, UrlSigner,
+    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, UploadTag,
+    UrlSigner,
 };
 use crate::upstream::{ExchangeError, MetaAnswer};
 
@@ -57,6 +60,8 @@ pub struct Sources {
     pub json_bytes: usize,
     /// What JSON bodies under way may fill together.
     pub json_budget: JsonBudget,
+    /// Knows uploads again.
+    pub reuse: Reuse,
 }
 
 /// The layer.
@@ -123,6 +128,27 @@ where
     }
 }
 
+/// An upload that is known by its head: its body is not read.
+fn known(context: Context, head: &Head, recalled: Recalled, settings: SettingsFact) -> Call {
+    let request = Request {
+        subject: head.subject,
+        generation: head.generation(),
+        operation: Operation::UploadMedia(recalled.upload),
+    };
+    context.record.operation(request.operation.name());
+    Call {
+        context,
+        request,
+        media: Vec::new(),
+        settings,
+        recent_registrations: 0,
+        destination: Destination::Known(recalled.stand_in),
+        payload: Payload::Empty,
+        accept: None,
+        announced: None,
+    }
+}
+
 struct Gatherer<M> {
     sources: Arc<Sources>,
     asker: Asker<M>,
@@ -141,6 +167,7 @@ where
         } = classified;
         let (parts, body) = request.into_parts();
         let accept = parts.headers.get(ACCEPT).cloned();
+        let mut announced = None;
         let (request, destination, payload) = match target {
             Target::Download(claims) => {
                 expect_no_body(body).await?;
@@ -161,6 +188,12 @@ where
             Target::Graph(head) => {
                 self.judge_form_start(&context, &head, &parts.headers).await?;
                 let file_offset = file_offset(head.route, &parts.headers)?;
+                announced = self.announced(&context, &head, &parts.headers)?;
+                let recalled = announced.and_then(|tag| self.recall(&context, &head, tag));
+                if let Some((recalled, settings)) = recalled {
+                    // Nothing is waited for between this and the answer: what stands for the upload now still does then.
+                    return Ok(known(context, &head, recalled, settings));
+                }
                 let room = JsonRoom {
                     most: self.sources.json_bytes,
                     budget: &self.sources.json_budget,
@@ -186,6 +219,7 @@ where
         let media = match &destination {
             Destination::Graph { .. } => self.media_facts(&context, &request).await?,
             Destination::MediaHost { claims, .. } => vec![self.granted(claims)],
+            Destination::Known(_) => Vec::new(),
         };
         let recent_registrations = self.recent_registrations(&request);
         Ok(Call {
@@ -197,7 +231,29 @@ where
             destination,
             payload,
             accept,
+            announced,
         })
+    }
+
+    /// By what an upload that announces its digest would be known again.
+    fn announced(
+        &self,
+        context: &Context,
+        head: &Head,
+        headers: &HeaderMap,
+    ) -> Result<Option<UploadTag>, GatewayError> {
+        if head.route.kind != Kind::UploadMedia {
+            return Ok(None);
+        }
+        let digest = announced_digest(headers)?;
+        Ok(digest.and_then(|digest| self.sources.reuse.request_tag(context, head, headers, digest)))
+    }
+
+    /// The upload that this one repeats, byte for byte, and the settings by which it was permitted once more.
+    fn recall(&self, context: &Context, head: &Head, tag: UploadTag) -> Option<(Recalled, SettingsFact)> {
+        let settings = self.sources.readings.last(head.number()?);
+        let recalled = self.sources.reuse.recall(context, head, settings, tag)?;
+        Some((recalled, settings))
     }
 
     /// Judges a form by what is known before its body: a number that may not upload now says so before the first byte.

@@ -11,6 +11,7 @@ pub mod graph_token;
 mod pass_on;
 pub(crate) mod reading;
 pub mod respond;
+pub mod reuse;
 pub mod watch;
 
 use std::future::Future;

@@ -16,6 +16,7 @@ use crate::budget::JsonBudget;
 use crate::call::Payload;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
+use crate::graph::digest::announced_digest;
 use crate::graph::file_offset::{FILE_OFFSET, FileOffset};
 use crate::graph::json;
 use crate::graph::message::{self, Body as MessageBody, MessageError};
@@ -94,7 +95,8 @@ async fn read_form(
     body: Inbound,
 ) -> Result<(Operation<'static>, Payload), GatewayError> {
     let boundary = form_boundary(headers)?;
-    let form = UploadForm::new(kind, &boundary, body).read_head().await;
+    let form = UploadForm::new(kind, &boundary, body).announced(announced_digest(headers)?);
+    let form = form.read_head().await;
     let form = form.map_err(|stopped| intake_error(stopped.reason))?;
     let operation = operation_of_form(head, form.fields(), form.file());
     Ok((operation, Payload::Form(Box::new(form))))
@@ -260,7 +262,7 @@ pub(crate) fn form_boundary(headers: &HeaderMap) -> Result<Boundary, GatewayErro
 }
 
 /// The one `Content-Type`, if it says that the body is a form.
-fn only_form_type(headers: &HeaderMap) -> Option<&HeaderValue> {
+pub(super) fn only_form_type(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return None;

@@ -144,7 +144,8 @@ where
             .headers()
             .get(CURFEW_REASON)
             .and_then(|value| value.to_str().ok());
-        this.line.write(answer.status().as_u16(), reason, None);
+        let outcome = this.line.record.is_reused().then_some("reused");
+        this.line.write(answer.status().as_u16(), reason, outcome);
         Poll::Ready(Ok(answer))
     }
 }

@@ -39,6 +39,14 @@ pub struct GrantId([u8; 16]);
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct CallerTag([u8; 16]);
 
+impl CallerTag {
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
 /// The cryptographic library gives no key or no random bytes. Nothing can be signed then.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("the cryptographic library gives no key or no random bytes")]

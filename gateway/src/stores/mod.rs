@@ -1,7 +1,7 @@
 //! What the gateway remembers, behind narrow types: whoever uses one does not see where it is kept.
 //!
-//! [`MediaPins`] and [`Registrations`] outlive the process when they are [opened](Stores::open) on a file. [`UrlGrants`]
-//! and [`DenialBudget`] are short-lived by nature and stay in memory. No store holds message content; only the [`media_cache`] holds
+//! [`MediaPins`] and [`Registrations`] outlive the process when they are [opened](Stores::open) on a file. [`UrlGrants`],
+//! [`DenialBudget`] and [`KnownUploads`] are short-lived by nature and stay in memory. No store holds message content; only the [`media_cache`] holds
 //! media, in memory, and no longer than it may.
 //!
 //! A store that cannot answer is an error, never an empty answer: the caller refuses.
@@ -12,6 +12,7 @@ pub mod media_cache;
 mod pins;
 mod readings;
 mod registrations;
+mod reuse;
 mod sqlite;
 
 use std::error::Error;
@@ -26,6 +27,7 @@ pub use grants::{CallerTag, Claims, CryptoUnavailable, Grant, GrantId, UrlError,
 pub use pins::MediaPins;
 pub use readings::{Asked, SettingsReadings};
 pub use registrations::{Note, RegistrationCall, Registrations};
+pub use reuse::{KnownUpload, KnownUploads, UploadTag};
 
 use crate::clock::Clock;
 

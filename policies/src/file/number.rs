@@ -24,7 +24,7 @@ pub(super) const KEYS: &[&str] = &[
     "sends",
 ];
 const STORAGE_KEYS: &[&str] = &["mode", "region"];
-const MEDIA_KEYS: &[&str] = &["ttl_minutes", "unknown_ids", "links", "cache_minutes"];
+const MEDIA_KEYS: &[&str] = &["ttl_minutes", "unknown_ids", "links", "cache_minutes", "reuse"];
 const TTL_KEYS: &[&str] = &["min", "max", "default"];
 const LINKS_KEYS: &[&str] = &["hosts"];
 const SENDS_KEYS: &[&str] = &["per_second", "burst", "pair", "when_limited", "max_wait_ms"];
@@ -189,6 +189,7 @@ fn read_media(section: Option<&Section<'_>>, storage: Option<StorageMode>) -> Me
         unknown_ids: UnknownIds::Verify,
         links: default_links,
         cache_minutes: 60,
+        reuse: false,
     };
     let Some(section) = section else {
         return media;
@@ -231,6 +232,7 @@ fn read_media(section: Option<&Section<'_>>, storage: Option<StorageMode>) -> Me
         "minutes; 0 = never cache",
         60,
     );
+    media.reuse = section.boolean_or("reuse", media.reuse);
     media
 }
 

@@ -66,6 +66,7 @@ ttl_minutes = { min = 60, max = 1440, default = 120 }
 unknown_ids = "verify"
 links = { hosts = ["cdn.bank.example"] }
 cache_minutes = 60
+reuse = false
 [number.sends]
 per_second = 80
 burst = 80
@@ -132,6 +133,8 @@ fn words_and_booleans_are_told() {
     );
     let lines = "storage = { mode = \"default\" }\nallow_deregister = \"yes\"";
     assert_number_problem(lines, 4, "allow_deregister", &["true or false", "a string"]);
+    let lines = "storage = { mode = \"default\" }\n[number.media]\nreuse = 1";
+    assert_number_problem(lines, 5, "media.reuse", &["true or false", "an integer"]);
     let lines = "storage = { mode = \"default\" }\n[number.sends]\nwhen_limited = \"drop\"";
     assert_number_problem(
         lines,

@@ -67,6 +67,7 @@ pub(crate) fn number(digits: u64, storage: StorageMode) -> NumberPolicy {
                 Links::Any
             },
             cache_minutes: 60,
+            reuse: false,
         },
         sends: SendsPolicy {
             per_second: 80,

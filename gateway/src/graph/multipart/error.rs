@@ -273,11 +273,14 @@ pub enum MultipartError {
         /// The most, in bytes.
         max_bytes: u64,
     },
+    /// Another body than the request announced.
+    #[error("the body that came is not the one that Repr-Digest announces; send it again")]
+    DigestDiffers,
 }
 
 impl MultipartError {
     /// Every slug, for the list of them.
-    pub const SLUGS: [&'static str; 36] = [
+    pub const SLUGS: [&'static str; 37] = [
         "form_not_form_data",
         "form_content_type_malformed",
         "form_boundary_missing",
@@ -314,6 +317,7 @@ impl MultipartError {
         "form_field_not_utf8",
         "form_file_missing",
         "form_file_too_long",
+        "form_digest_differs",
     ];
 
     /// Whether it is about the file's size, for which callers know another error code.
@@ -376,6 +380,7 @@ impl MultipartError {
             Self::FieldNotUtf8 { .. } => "form_field_not_utf8",
             Self::FileMissing { .. } => "form_file_missing",
             Self::FileTooLong { .. } => "form_file_too_long",
+            Self::DigestDiffers => "form_digest_differs",
         }
     }
 }
@@ -455,6 +460,7 @@ mod tests {
                 form: FormKind::GROUP_PICTURE,
                 max_bytes: 5,
             },
+            E::DigestDiffers,
         ];
         assert_eq!(all.each_ref().map(MultipartError::slug), MultipartError::SLUGS);
     }

@@ -14,6 +14,7 @@ use super::form::FormKind;
 use super::part::PartHead;
 use super::reader::FormReader;
 use super::writer::{FileTerms, UploadBody, UploadVerdict, WholeForm};
+use crate::graph::digest::{Hasher, Sha256};
 
 /// After so many steps without anything to hand on, the task lets others run: a body that is always ready, with empty
 /// frames, must not keep a thread.
@@ -56,8 +57,16 @@ where
                 inbound,
                 reader: FormReader::new(boundary),
                 collector: FieldCollector::new(kind),
+                announced: None,
             },
         }
+    }
+
+    /// The whole body, boundaries and all, must have this digest: a form of other bytes is no form.
+    #[must_use]
+    pub fn announced(mut self, digest: Option<Sha256>) -> Self {
+        self.intake.announced = digest.map(|digest| (digest, Hasher::new()));
+        self
     }
 
     /// Reads up to the headers of the file, and the fields that stand before it.
@@ -187,6 +196,8 @@ pub(super) struct Intake<B> {
     inbound: B,
     reader: FormReader,
     collector: FieldCollector,
+    /// What the body is said to hash to, and what has come of it.
+    announced: Option<(Sha256, Hasher)>,
 }
 
 impl<B> Intake<B> {
@@ -227,10 +238,21 @@ where
             }
             match ready!(Pin::new(&mut self.inbound).poll_frame(cx)) {
                 // Trailers say nothing about a form.
-                Some(Ok(frame)) => self.reader.feed(frame.into_data().unwrap_or_default()),
+                Some(Ok(frame)) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    if let Some((_, hasher)) = &mut self.announced {
+                        hasher.update(&data);
+                    }
+                    self.reader.feed(data);
+                }
                 Some(Err(error)) => return Poll::Ready(Err(IntakeError::Inbound(error))),
                 None => {
                     self.reader.finish()?;
+                    if let Some((announced, hasher)) = self.announced.take()
+                        && hasher.finish() != announced
+                    {
+                        return Poll::Ready(Err(MultipartError::DigestDiffers.into()));
+                    }
                     return Poll::Ready(Ok(Step::FormEnd));
                 }
             }

@@ -10,6 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 
+use super::super::digest::{Hasher, Sha256};
 use super::testing::{Broken, Part, Pieces, Seen, allow, form, open, rewrite, run, second_opinion};
 use super::{
     AbortReason, Boundary, FileTerms, FormFields, FormKind, MultipartError, UploadForm, UploadOutcome,
@@ -255,6 +256,62 @@ impl Body for Endless {
     }
 }
 
+fn sha256(bytes: &[u8]) -> Sha256 {
+    let mut hasher = Hasher::new();
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+proptest! {
+    #[test]
+    fn the_judge_knows_the_digest_of_the_file_alone(meant in meant(), lengths in cuts()) {
+        let pieces = Pieces::cut(&meant.body(), &lengths);
+        let mut judged = None;
+        run(async {
+            rewrite(open(BOUNDARY, pieces).await, u64::MAX, |form| {
+                judged = form.file_sha256;
+                allow::<()>(form)
+            })
+            .await
+        });
+        prop_assert_eq!(judged, Some(sha256(&meant.content)));
+    }
+
+    #[test]
+    fn only_the_body_that_was_announced_is_judged(
+        meant in meant(),
+        lengths in cuts(),
+        changed in any::<Option<prop::sample::Index>>(),
+    ) {
+        let body = meant.body();
+        let mut announced = body.clone();
+        if let Some(changed) = changed {
+            announced[changed.index(body.len())] ^= 1;
+        }
+        let boundary = Boundary::new(BOUNDARY).unwrap();
+        let pieces = Pieces::cut(&body, &lengths);
+        let mut is_judged = false;
+        let out = run(async {
+            let form = UploadForm::new(FormKind::MEDIA, &boundary, pieces).announced(Some(sha256(&announced)));
+            let open = form.read_head().await.map_err(|stopped| stopped.reason).unwrap();
+            rewrite(open, u64::MAX, |form| {
+                is_judged = true;
+                allow::<()>(form)
+            })
+            .await
+        });
+        prop_assert_eq!(is_judged, changed.is_none());
+        let differs = matches!(
+            out.outcome,
+            UploadOutcome::Aborted(aborted)
+                if matches!(aborted.reason, AbortReason::Form(MultipartError::DigestDiffers))
+        );
+        prop_assert_eq!(differs, changed.is_some());
+        // Nothing follows the file, not even a line break.
+        prop_assert!(changed.is_none() || out.bytes.ends_with(&meant.content));
+    }
+}
+
 #[test]
 fn memory_does_not_grow_with_the_file() {
     const CHUNK: usize = 256 * 1024;
@@ -282,6 +339,7 @@ fn memory_does_not_grow_with_the_file() {
         let terms = FileTerms {
             max_file_bytes: u64::MAX,
             content_type: None,
+            is_hashed: false,
         };
         let (mut body, verdict) = open.into_body(WireBoundary::random().unwrap(), terms, allow::<()>);
         let (mut sent, mut most_held) = (0, 0);

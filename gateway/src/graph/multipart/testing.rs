@@ -144,6 +144,7 @@ pub(super) async fn rewrite<R>(
     let terms = FileTerms {
         max_file_bytes,
         content_type: open.file().content_type.clone(),
+        is_hashed: true,
     };
     let (mut body, verdict) = open.into_body(wire, terms, judge);
     let (mut bytes, mut error) = (Vec::new(), None);

@@ -67,6 +67,7 @@ where
     let terms = FileTerms {
         max_file_bytes: 5000,
         content_type: open.file().content_type.clone(),
+        is_hashed: false,
     };
     let (body, verdict) = open.into_body(wire, terms, judge);
     let request = Request::post("http://upstream/media")

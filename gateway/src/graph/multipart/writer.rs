@@ -12,6 +12,7 @@ use super::error::MultipartError;
 use super::fields::FormFields;
 use super::intake::{Intake, IntakeError, Step};
 use super::part::{FileName, MediaType, PartHead};
+use crate::graph::digest::{Hasher, Sha256};
 
 /// What holds for the file, as far as it is known before its bytes are sent on.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct FileTerms {
     pub max_file_bytes: u64,
     /// The Content-Type to write for the file; `None` writes none.
     pub content_type: Option<MediaType>,
+    /// Whether its judge is to know the file's digest.
+    pub is_hashed: bool,
 }
 
 /// A whole form, for its judge.
@@ -31,6 +34,8 @@ pub struct WholeForm<'a> {
     pub file: &'a PartHead,
     /// The file's length in bytes.
     pub file_bytes: u64,
+    /// The file's digest, where [`FileTerms::is_hashed`].
+    pub file_sha256: Option<Sha256>,
 }
 
 /// The body ended before its closing boundary, on purpose. Why is in the [`UploadVerdict`].
@@ -123,6 +128,7 @@ pub struct UploadBody<B: Body, J, R> {
     terms: FileTerms,
     file: PartHead,
     file_bytes: u64,
+    hasher: Option<Hasher>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -146,6 +152,7 @@ impl<B: Body, J, R> UploadBody<B, J, R> {
         judge: J,
     ) -> (Self, UploadVerdict<B, R>) {
         let (sender, outcome) = oneshot::channel();
+        let hasher = terms.is_hashed.then(Hasher::new);
         let body = Self {
             stage: Stage::Head,
             intake: Some(intake),
@@ -155,6 +162,7 @@ impl<B: Body, J, R> UploadBody<B, J, R> {
             terms,
             file,
             file_bytes: 0,
+            hasher,
         };
         (body, UploadVerdict { outcome })
     }
@@ -228,10 +236,14 @@ where
         if self.file_bytes > max_bytes {
             return Err(self.abort(AbortReason::FileTooLarge { max_bytes }));
         }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&data);
+        }
         Ok(data)
     }
 
     fn judge(&mut self) -> Result<Bytes, UploadAborted> {
+        let file_sha256 = self.hasher.take().map(Hasher::finish);
         let (Some(judge), Some(intake)) = (self.judge.take(), &self.intake) else {
             return Err(self.abort(AbortReason::Abandoned));
         };
@@ -239,6 +251,7 @@ where
             fields: intake.fields(),
             file: &self.file,
             file_bytes: self.file_bytes,
+            file_sha256,
         };
         let fields = match judge(form) {
             Ok(fields) => fields,
@@ -435,6 +448,7 @@ mod tests {
             let terms = FileTerms {
                 max_file_bytes: 3,
                 content_type: None,
+                is_hashed: false,
             };
             let (mut body, mut verdict) = open.into_body(WireBoundary::random().unwrap(), terms, allow::<()>);
             assert!(verdict.try_take().is_none());
@@ -529,6 +543,7 @@ mod tests {
             let terms = FileTerms {
                 max_file_bytes: 1000,
                 content_type: None,
+                is_hashed: false,
             };
             let (body, verdict) = open.into_body(WireBoundary::random().unwrap(), terms, allow::<()>);
             drop(body);

@@ -18,6 +18,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(number.media.unknown_ids, UnknownIds::Verify);
     assert_eq!(number.media.links, Links::Hosts(Vec::new()));
     assert_eq!(number.media.cache_minutes, 60);
+    assert!(!number.media.reuse);
     let sends = SendsPolicy {
         per_second: 80,
         burst: 80,

@@ -20,6 +20,7 @@ fn declared_numbers() -> impl Strategy<Value = (String, NumberPolicy)> {
         ])),
         option::of(vec("[a-z]{1,8}\\.example", 0..3)),
         option::of(0u32..=43_200),
+        option::of(any::<bool>()),
     );
     let sends = (
         option::of(1u32..=1_000),
@@ -37,7 +38,7 @@ fn declared_numbers() -> impl Strategy<Value = (String, NumberPolicy)> {
     );
     (general, media, sends).prop_map(|(general, media, sends)| {
         let (waba, storage, verify, deregister, unverified) = general;
-        let (ttl, unknown_ids, hosts, cache) = media;
+        let (ttl, unknown_ids, hosts, cache, reuse) = media;
         let (per_second, burst, pair, wait, max_wait) = sends;
         let mut number = crate::rules::testing::number(1001, storage);
         let mut text = String::from("[[number]]\nphone_number_id = \"1001\"\n");
@@ -93,6 +94,10 @@ fn declared_numbers() -> impl Strategy<Value = (String, NumberPolicy)> {
         if let Some(minutes) = cache {
             line(format!("cache_minutes = {minutes}"));
             number.media.cache_minutes = minutes;
+        }
+        if let Some(reuse) = reuse {
+            line(format!("reuse = {reuse}"));
+            number.media.reuse = reuse;
         }
 
         line("[number.sends]".to_owned());
