@@ -29,7 +29,7 @@ use crate::common::{Client, Reply, Setup, World, caller_table};
 const KEY: &str = "cfw_billing";
 const OTHER_KEY: &str = "cfw_marketing";
 
-/// Larger than a few chunks of the cache, and of no chunk's size.
+/// Larger than a few pieces of what is coming, and of no piece's size.
 const LARGE: usize = 300_001;
 
 /// Bytes that tell their place, so that a shifted or repeated piece shows.

@@ -64,7 +64,7 @@ impl Fill {
         Ok(())
     }
 
-    /// Checks size and SHA-256, then lets readers have their last chunk, and others the copy.
+    /// Checks size and SHA-256, then lets readers have their last piece, and others the copy.
     ///
     /// # Errors
     ///

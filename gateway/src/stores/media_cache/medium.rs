@@ -1,19 +1,26 @@
 //! One medium's bytes, as they come and until they end.
 //!
-//! The bytes lie behind a lock, and nobody gets at them but by copying a chunk out. So they can be overwritten where they
-//! lie at any time, whoever holds the medium.
+//! The bytes lie in chunks behind a lock. A whole chunk is lent to readers as it is, since copying and wiping it anew for each
+//! would cost as much as sending it; one that is still coming is copied. At the end all chunks are dropped, which wipes
+//! them, whoever holds the medium: all but those that are lent at that moment, each wiped when the last borrower drops it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::wiping::WipingBuffer;
 use super::{EndReason, MediaKey, Now};
 use crate::clock::{Clock, Deadline};
 
-/// The size of a chunk, but for a medium's last, in bytes: one allocation, one copy, one write to a socket.
-pub(super) const CHUNK: u64 = 64 * 1024;
+/// The size of a chunk, but for a medium's last, in bytes: one allocation, and one write to a socket. With an eighth of it,
+/// a download costs twice the CPU, nearly all of it the system's work for each write.
+pub(super) const CHUNK: u64 = 512 * 1024;
+
+/// What a medium's end is held back in until all was checked, and the most that is copied at once of a chunk that is still
+/// coming: what each of many readers may hold of its own. In bytes.
+const PIECE: u64 = 64 * 1024;
 
 /// What a copy is of.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +47,10 @@ pub(super) struct Medium {
 struct State {
     deadline: Deadline,
     phase: Phase,
-    chunks: Vec<WipingBuffer>,
+    /// Each wiped when it is dropped.
+    whole: Vec<Bytes>,
+    /// The chunk that is coming.
+    tail: Option<WipingBuffer>,
     len: u64,
 }
 
@@ -56,8 +66,8 @@ enum Phase {
 
 /// What a reader gets.
 pub(super) enum Read {
-    /// The next bytes, copied.
-    Bytes(WipingBuffer),
+    /// The next bytes, wiped when the last holder drops them.
+    Bytes(Bytes),
     /// Nothing yet; something changes before there is.
     Later,
     /// Nothing any more.
@@ -83,7 +93,8 @@ impl Medium {
         let state = State {
             deadline,
             phase: Phase::Filling,
-            chunks: Vec::new(),
+            whole: Vec::new(),
+            tail: None,
             len: 0,
         };
         Self {
@@ -121,15 +132,20 @@ impl Medium {
         if from >= limit {
             return Read::Later;
         }
-        let chunk = state.chunks.get(index(from / CHUNK));
         let start = index(from % CHUNK);
-        let len = index((limit - from).min(CHUNK - from % CHUNK));
-        let Some(bytes) = chunk.and_then(|chunk| chunk.as_ref().get(start..start.saturating_add(len))) else {
+        let end = start.saturating_add(index((limit - from).min(CHUNK - from % CHUNK)));
+        if let Some(chunk) = state.whole.get(index(from / CHUNK)) {
+            // `limit` is within what came, so this is within the chunk: `slice` would panic otherwise.
+            return Read::Bytes(chunk.slice(start.min(chunk.len())..end.min(chunk.len())));
+        }
+        let coming = state.tail.as_ref().map(AsRef::as_ref);
+        let end = end.min(start.saturating_add(index(PIECE)));
+        let Some(bytes) = coming.and_then(|chunk: &[u8]| chunk.get(start..end)) else {
             return Read::Later;
         };
-        let mut copy = WipingBuffer::for_up_to(len);
+        let mut copy = WipingBuffer::for_up_to(bytes.len());
         copy.append(bytes);
-        Read::Bytes(copy)
+        Read::Bytes(Bytes::from_owner(copy))
     }
 
     /// Whether [`read`](Self::read) would give bytes; an error once it gives none any more.
@@ -139,8 +155,8 @@ impl Medium {
 
     /// Appends `bytes`, which must not go beyond the medium's size.
     pub(super) fn push(&self, bytes: &[u8], clock: &Clock) -> Result<(), Over> {
-        // In steps, so that readers wait for one chunk at most.
-        for piece in bytes.chunks(index(CHUNK)) {
+        // In steps, so that readers wait for one piece at most.
+        for piece in bytes.chunks(index(PIECE)) {
             {
                 let mut state = self.write_state();
                 if let Phase::Ended(reason) = state.phase {
@@ -157,7 +173,7 @@ impl Medium {
         Ok(())
     }
 
-    /// Says that the bytes are all there and are the right ones. Not before that do readers get their last chunk.
+    /// Says that the bytes are all there and are the right ones. Not before that do readers get their last piece.
     pub(super) fn settle(&self, clock: &Clock) -> Result<(), Over> {
         {
             let mut state = self.write_state();
@@ -168,12 +184,13 @@ impl Medium {
                 return Err(Over::Due);
             }
             state.phase = Phase::Whole;
+            state.close_tail();
         }
         self.changed.notify_waiters();
         Ok(())
     }
 
-    /// Overwrites all bytes and says how many they were; `None` if that was done before.
+    /// Overwrites all bytes that are not lent and says how many there were; `None` if that was done before.
     pub(super) fn end(&self, reason: EndReason) -> Option<u64> {
         let bytes = {
             let mut state = self.write_state();
@@ -182,8 +199,8 @@ impl Medium {
             }
             state.phase = Phase::Ended(reason);
             let bytes = std::mem::take(&mut state.len);
-            // Dropping a chunk wipes it.
-            state.chunks = Vec::new();
+            state.whole = Vec::new();
+            state.tail = None;
             self.held.fetch_sub(bytes, Ordering::Relaxed);
             bytes
         };
@@ -218,8 +235,11 @@ impl Medium {
     #[cfg(all(test, target_os = "linux"))]
     pub(super) fn places(&self) -> Vec<(usize, usize)> {
         let state = self.read_state();
-        let chunks = state.chunks.iter().map(AsRef::as_ref);
-        chunks.map(|chunk| (chunk.as_ptr().addr(), chunk.len())).collect()
+        let whole = state.whole.iter().map(AsRef::as_ref);
+        let chunks = whole.chain(state.tail.iter().map(AsRef::as_ref));
+        chunks
+            .map(|chunk: &[u8]| (chunk.as_ptr().addr(), chunk.len()))
+            .collect()
     }
 
     fn read_state(&self) -> RwLockReadGuard<'_, State> {
@@ -234,8 +254,8 @@ impl Medium {
 impl State {
     /// Up to where a reader that wants the bytes before `until` may read.
     ///
-    /// Until all was checked, a reader's last chunk is held back: so a body that turns out to be short or wrong reaches
-    /// nobody whole, and one of a single chunk reaches nobody at all.
+    /// Until all was checked, a reader's last piece is held back: so a body that turns out to be short or wrong reaches
+    /// nobody whole, and one of a single piece reaches nobody at all.
     fn limit(&self, until: u64, clock: &Clock) -> Result<u64, Over> {
         if let Phase::Ended(reason) = self.phase {
             return Err(Over::Ended(reason));
@@ -246,8 +266,8 @@ impl State {
         Ok(match self.phase {
             Phase::Whole => until.min(self.len),
             Phase::Filling | Phase::Ended(_) => {
-                let last_chunk = until.saturating_sub(1) / CHUNK * CHUNK;
-                last_chunk.min(self.len)
+                let last_piece = until.saturating_sub(1) / PIECE * PIECE;
+                last_piece.min(self.len)
             }
         })
     }
@@ -255,15 +275,19 @@ impl State {
     fn append(&mut self, mut bytes: &[u8], size: u64) {
         self.len = self.len.saturating_add(bytes_in(bytes));
         while !bytes.is_empty() {
-            if let Some(chunk) = self.chunks.last_mut().filter(|chunk| !chunk.is_full()) {
-                bytes = chunk.append(bytes);
-            } else {
-                let begun = CHUNK.saturating_mul(u64::try_from(self.chunks.len()).unwrap_or(u64::MAX));
-                // Never zero, whatever the caller does: the loop must end.
-                let len = size.saturating_sub(begun).clamp(1, CHUNK);
-                self.chunks.push(WipingBuffer::for_up_to(index(len)));
+            let begun = CHUNK.saturating_mul(u64::try_from(self.whole.len()).unwrap_or(u64::MAX));
+            // Never zero, whatever the caller does: the loop must end.
+            let len = || index(size.saturating_sub(begun).clamp(1, CHUNK));
+            let tail = self.tail.get_or_insert_with(|| WipingBuffer::for_up_to(len()));
+            bytes = tail.append(bytes);
+            if tail.is_full() {
+                self.close_tail();
             }
         }
+    }
+
+    fn close_tail(&mut self) {
+        self.whole.extend(self.tail.take().map(Bytes::from_owner));
     }
 }
 

@@ -7,7 +7,7 @@
 //!   each read; setting the wall clock back does not put it off, nor does suspending the machine. [`MediaCache::reap`]
 //!   overwrites the bytes within a second of it, typically within milliseconds, whoever still holds a reader.
 //! - **Every end has one receipt**, an [`Ended`], after the bytes were overwritten.
-//! - **Nothing short or wrong is ever whole**: readers get their last chunk only after size and SHA-256 were found to be
+//! - **Nothing short or wrong is ever whole**: readers get their last piece only after size and SHA-256 were found to be
 //!   what Meta says.
 //! - **Bounded**: what is held, also of media that are still coming, never exceeds [`CacheLimits::max_bytes`]. Nobody's
 //!   download breaks off for that: what is in use is not pushed out, and what finds no room goes past the cache.

@@ -20,10 +20,10 @@ use super::{EndReason, Lease};
 /// Reads one medium, or a range of it, as a response body.
 ///
 /// Independent of every other reader: it holds no bytes but those that it has just given, so it may be as slow as it likes
-/// or go away. It reads while the medium still comes, but gets its last chunk only when all was checked.
+/// or go away. It reads while the medium still comes, but gets its last piece only when all was checked.
 ///
-/// It ends with an error when the medium ends, at whatever byte it is. What it gave before is a copy, wiped when it is
-/// dropped: whoever keeps such a copy has to drop it when the medium [ends](Self::ended).
+/// It ends with an error when the medium ends, at whatever byte it is. What it gave before is lent, and wiped when the last
+/// borrower drops it: whoever keeps such bytes has to drop them when the medium [ends](Self::ended).
 pub struct MediumReader {
     pub(super) lease: Lease,
     range: Range<u64>,
@@ -165,7 +165,6 @@ impl Body for MediumReader {
             match this.lease.medium.read(start, end, this.lease.clock()) {
                 Read::Bytes(bytes) => {
                     this.waiting = None;
-                    let bytes = Bytes::from_owner(bytes);
                     this.range.start += bytes_in(&bytes);
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }

@@ -10,7 +10,7 @@ const DEADLINE: EndReason = EndReason::Deadline;
 #[test]
 fn a_read_at_the_end_is_refused_and_a_millisecond_before_is_not() {
     let world = world();
-    let bytes = content(200_000);
+    let bytes = content(900_000);
     world.put(1, &bytes);
     let (mut early, mut late) = (world.hit(1, &bytes), world.hit(1, &bytes));
     world.time.advance(HOUR - Duration::from_millis(1));
@@ -122,12 +122,12 @@ fn a_later_caller_may_shorten_a_life_but_not_lengthen_it() {
 #[test]
 fn bytes_are_gone_while_a_reader_still_holds_the_medium() {
     let world = world();
-    let bytes = content(300_000);
+    let bytes = content(900_000);
     world.put(1, &bytes);
     let mut reader = world.hit(1, &bytes);
     assert!(matches!(step(&mut reader), Some(Some(Ok(_)))));
     let over = reader.ended();
-    assert_eq!(world.cache.stats().held_bytes, 300_000);
+    assert_eq!(world.cache.stats().held_bytes, 900_000);
     world.time.advance(HOUR);
     world.cache.sweep();
     assert_eq!(world.cache.stats().held_bytes, 0);
