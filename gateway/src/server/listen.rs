@@ -293,9 +293,16 @@ async fn serve_http1<I, S, B>(
             return debug!(%error, "HTTP/1 connection broke");
         }
         // hyper's part ends here, with its buffers: what they held is wiped, whether the connection goes on or not.
-        let parts = connection.into_parts();
-        io = parts.io.into_inner();
-        service = parts.service;
+        let http1::Parts {
+            io: stream,
+            read_buf,
+            service: bridge,
+            ..
+        } = connection.into_parts();
+        // Empty, and yet it holds the buffer.
+        drop(read_buf);
+        io = stream.into_inner();
+        service = bridge;
         if !(io.is_resting() && wakes(&mut io, &activity, &mut drain, limits).await) {
             return io.close().await;
         }

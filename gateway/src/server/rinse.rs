@@ -219,7 +219,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rinsed<S> {
         if this.sifting {
             return this.poll_sift(cx, slices);
         }
-        this.note_write(cx, slices.first().map_or(0, |first| first.len()));
+        // What the library writes from its buffer begins with a frame; what is written from elsewhere is a frame's payload.
+        let from_buffer = slices.first().filter(|_| this.outbound.is_between_frames());
+        this.note_write(cx, from_buffer.map_or(0, |first| first.len()));
         ready!(this.poll_held(cx))?;
         let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, slices))?;
         let mut left = written;
@@ -314,7 +316,11 @@ struct Seam {
 impl Seam {
     /// Whether another frame could come now.
     const fn is_whole(&self) -> bool {
-        self.is_between_heads() && self.left == 0 && !self.in_header_block
+        self.is_between_frames() && !self.in_header_block
+    }
+
+    const fn is_between_frames(&self) -> bool {
+        self.is_between_heads() && self.left == 0
     }
 
     /// Whether no part of a head is kept.
@@ -366,5 +372,133 @@ impl Seam {
         if matches!(kind, 1 | 5 | 9) {
             self.in_header_block = flags & 4 == 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::*;
+
+    const DATA: &[u8] = b"\0\0\x07\0\0\0\0\0\x01content";
+    const OPEN_HEADERS: &[u8] = b"\0\0\x01\x01\0\0\0\0\x01x";
+
+    async fn rinsed(bytes: &[u8]) -> (DuplexStream, Rinsed<DuplexStream>) {
+        let (mut client, io) = duplex(1 << 20);
+        client.write_all(bytes).await.unwrap();
+        let mut rinsed = Rinsed::new(io);
+        let mut read = vec![0; bytes.len()];
+        rinsed.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, bytes);
+        (client, rinsed)
+    }
+
+    /// All that is read without waiting for more than a moment.
+    async fn rinse(rinsed: &mut Rinsed<DuplexStream>) -> Vec<u8> {
+        let mut read = Vec::new();
+        let mut buffer = vec![0xa5; 8192];
+        while let Ok(count) = timeout(2 * PAUSE, rinsed.read(&mut buffer)).await {
+            read.extend_from_slice(&buffer[..count.unwrap()]);
+        }
+        read
+    }
+
+    /// The heads of these frames, and how many of each follow each other.
+    fn heads(mut bytes: &[u8]) -> Vec<(Vec<u8>, usize)> {
+        let mut heads: Vec<(Vec<u8>, usize)> = Vec::new();
+        while let Some((head, rest)) = bytes.split_at_checked(HEAD_BYTES) {
+            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+            match heads.last_mut() {
+                Some((last, count)) if last == head => *count += 1,
+                _ => heads.push((head.to_vec(), 1)),
+            }
+            bytes = &rest[length..];
+        }
+        assert!(bytes.is_empty(), "a frame is not whole");
+        heads
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_connection_reads_frames_that_say_nothing_once() {
+        let (_client, mut io) = rinsed(DATA).await;
+        let start = Instant::now();
+        let heads = heads(&rinse(&mut io).await);
+        assert!(start.elapsed() < Duration::from_secs(2));
+        let (zeros, pings) = (&heads[0], &heads[1]);
+        assert_eq!(zeros.0, ZEROS_HEAD);
+        assert!(zeros.1 * PAYLOAD_BYTES >= 4 * 8192);
+        assert_eq!(pings.0, PING[..HEAD_BYTES]);
+        assert!(pings.1 * PING.len() >= WRITE_BUFFER_BYTES);
+        assert_eq!(heads.len(), 2);
+        sleep(Duration::from_secs(60)).await;
+        assert!(rinse(&mut io).await.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_comes_between_the_parts_of_a_frame_or_of_a_header_block() {
+        for part in [&DATA[..4], &DATA[..12], OPEN_HEADERS] {
+            let (mut client, mut io) = rinsed(part).await;
+            assert!(rinse(&mut io).await.is_empty(), "{part:?}");
+            let rest: &[u8] = match part.len() {
+                10 => b"\0\0\0\x09\x04\0\0\0\x01",
+                some => &DATA[some..],
+            };
+            client.write_all(rest).await.unwrap();
+            assert!(rinse(&mut io).await.len() > rest.len(), "{part:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_client_sees_no_answer_to_what_it_did_not_ask() {
+        let (mut client, mut io) = rinsed(DATA).await;
+        let heads = heads(&rinse(&mut io).await);
+        let mut clients = PONG;
+        clients[9] = b'c';
+        // In pieces that cut frames, with the client's own PING answered in the middle.
+        let half = PONG.repeat(heads[1].1 / 2);
+        let rest = PONG.repeat(heads[1].1 - heads[1].1 / 2);
+        let written = [&half[..], &clients, &rest, DATA].concat();
+        for piece in written.chunks(13) {
+            io.write_all(piece).await.unwrap();
+        }
+        io.write_all(&PONG).await.unwrap();
+        io.flush().await.unwrap();
+        let expected = [&clients[..], DATA, &PONG].concat();
+        let mut read = vec![0; expected.len()];
+        client.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, expected);
+        assert!(timeout(PAUSE, client.read_u8()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_written_last_is_rinsed_too() {
+        let (_client, mut io) = rinsed(DATA).await;
+        let due = heads(&rinse(&mut io).await)[1].1;
+        io.write_all(&PONG.repeat(due)).await.unwrap();
+        io.write_all(DATA).await.unwrap();
+        assert!(!rinse(&mut io).await.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_brimful_buffer_ends_the_connection_in_good_order() {
+        let (_client, mut io) = rinsed(DATA).await;
+        let mut large = ZEROS_HEAD.to_vec();
+        large.resize(HEAD_BYTES + PAYLOAD_BYTES, 0);
+        io.write_all(&large).await.unwrap();
+        let heads = heads(&rinse(&mut io).await);
+        assert_eq!(heads[1], (GOAWAY[..HEAD_BYTES].to_vec(), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_payload_fills_no_buffer() {
+        let (_client, mut io) = rinsed(DATA).await;
+        io.write_all(&ZEROS_HEAD).await.unwrap();
+        io.write_all(&[0; PAYLOAD_BYTES]).await.unwrap();
+        let heads = heads(&rinse(&mut io).await);
+        assert_eq!(heads[1].0, PING[..HEAD_BYTES]);
     }
 }
