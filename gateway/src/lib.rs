@@ -14,6 +14,7 @@ pub mod error;
 pub mod gateway;
 pub mod graph;
 pub mod hardening;
+pub mod headers;
 pub mod layers;
 pub mod record;
 pub mod server;

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::num::NonZeroU64;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
@@ -88,8 +88,13 @@ impl Activity {
         }
     }
 
+    /// Whether the connection is idle, and has been for `time`.
+    pub(super) fn has_been_idle_for(&self, time: Duration) -> bool {
+        self.idle_until(time).is_some_and(|end| end <= Instant::now())
+    }
+
     /// When the connection will have been idle for `limit`; `None` while it is not idle.
-    fn idle_until(&self, limit: Duration) -> Option<Instant> {
+    pub(super) fn idle_until(&self, limit: Duration) -> Option<Instant> {
         let idle = self.in_flight.load(Ordering::Relaxed) == 0
             && self.head.load(Ordering::Relaxed) == HeadProgress::Nothing.code();
         idle.then(|| *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) + limit)
@@ -194,7 +199,7 @@ pub(super) struct Patience {
 /// true. A request whose head has begun to arrive is still answered. It is broken off when its client takes nothing of the
 /// answers that it could have for `delivery`, and so long after it was asked to end without any request.
 pub(super) async fn drive<C>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     activity: &Activity,
     mut drain: watch::Receiver<bool>,
     Patience {
@@ -205,7 +210,6 @@ pub(super) async fn drive<C>(
 where
     C: GracefulConnection,
 {
-    let mut connection = pin!(connection);
     let mut drained = pin!(async move {
         // An error means that the listener is gone: no less a reason to end.
         let _ = drain.wait_for(|drain| *drain).await;

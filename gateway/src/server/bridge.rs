@@ -21,6 +21,7 @@ use super::activity::{Activity, InFlight, Offer};
 use super::alarm::Alarm;
 use super::limits::FrontDoorLimits;
 use super::{FrontDoorRefusal, REFUSED_METHOD};
+use crate::headers;
 
 /// A tower service as hyper asks for it.
 #[derive(Clone, Debug)]
@@ -188,6 +189,9 @@ where
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if !*this.http1 {
+            headers::detach(response.headers_mut());
         }
         Poll::Ready(Ok(response.map(|inner| CountedBody {
             offer: in_flight.as_ref().filter(|_| !*this.http1).map(Offer::new),

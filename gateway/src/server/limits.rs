@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// How often a connection is looked at for whether it pauses, and how long it must have been idle for that. What it last
+/// carried is then in no buffer any more after at most twice this time. Busy connections do not notice it.
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
+
 /// How much a connection may ask for, and for how long it may wait.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FrontDoorLimits {

@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
@@ -24,6 +26,7 @@ use super::activity::{Activity, HeadProgress, Patience, drive};
 use super::bridge::Bridge;
 use super::detect::{Detected, Rewound, detect};
 use super::limits::FrontDoorLimits;
+use super::rinse::Rinsed;
 use super::strict_io::StrictIo;
 use super::{FrontDoorRefusal, tls};
 use crate::wiped_io::WipedIo;
@@ -249,7 +252,7 @@ async fn serve_http1<I, S, B>(
     received: Option<Vec<u8>>,
     limits: &FrontDoorLimits,
     service: S,
-    drain: watch::Receiver<bool>,
+    mut drain: watch::Receiver<bool>,
 ) where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -277,17 +280,54 @@ async fn serve_http1<I, S, B>(
     if limits.headers > 100 {
         builder.max_headers(limits.headers);
     }
-    let connection = builder.serve_connection(
-        TokioIo::new(io),
-        Bridge::new(service, Arc::clone(&activity), limits),
-    );
     let patience = Patience {
         keep_alive_idle: limits.keep_alive_idle,
         // The front door's reader of bytes has its own alarm.
         delivery: None,
     };
-    if let Err(error) = drive(connection, &activity, drain, patience).await {
-        debug!(%error, "HTTP/1 connection broke");
+    let mut service = Bridge::new(service, Arc::clone(&activity), limits);
+    loop {
+        let mut connection = builder.serve_connection(TokioIo::new(io), service);
+        let served = drive(Pin::new(&mut connection), &activity, drain.clone(), patience).await;
+        if let Err(error) = served {
+            return debug!(%error, "HTTP/1 connection broke");
+        }
+        // hyper's part ends here, with its buffers: what they held is wiped, whether the connection goes on or not.
+        let http1::Parts {
+            io: stream,
+            read_buf,
+            service: bridge,
+            ..
+        } = connection.into_parts();
+        // Empty, and yet it holds the buffer.
+        drop(read_buf);
+        io = stream.into_inner();
+        service = bridge;
+        if !(io.is_resting() && wakes(&mut io, &activity, &mut drain, limits).await) {
+            return io.close().await;
+        }
+    }
+}
+
+/// Waits until a resting connection has to be served again; false when it has to end instead.
+async fn wakes<I>(
+    io: &mut StrictIo<I>,
+    activity: &Activity,
+    drain: &mut watch::Receiver<bool>,
+    limits: &FrontDoorLimits,
+) -> bool
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    // It rests, so it is idle.
+    let end = activity
+        .idle_until(limits.keep_alive_idle)
+        .unwrap_or_else(Instant::now);
+    tokio::select! {
+        biased;
+        woken = poll_fn(|cx| io.poll_wake(cx)) => woken.is_ok(),
+        () = sleep_until(end) => false,
+        _ = drain.wait_for(|drain| *drain) => false,
     }
 }
 
@@ -311,8 +351,9 @@ where
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(HTTP2_PING_INTERVAL)
         .keep_alive_timeout(HTTP2_PING_INTERVAL);
-    let io = TokioIo::new(Rewound::new(io));
+    let io = TokioIo::new(Rewound::new(Rinsed::new(io)));
     let connection = builder.serve_connection(io, Bridge::new(service, Arc::clone(&activity), limits));
+    let connection = pin!(connection);
     let patience = Patience {
         keep_alive_idle: limits.keep_alive_idle,
         delivery: Some(limits.body_idle_timeout),

@@ -18,6 +18,7 @@ mod limits;
 mod listen;
 mod refusal;
 mod request;
+mod rinse;
 mod strict_io;
 mod target;
 mod tls;

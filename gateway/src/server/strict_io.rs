@@ -7,7 +7,12 @@
 //! A refused head never reaches hyper. In its place comes one synthesized request, [`REFUSED_METHOD`] with the
 //! reason as its path, which no real request can equal: so the refusal is answered by the same stack as all
 //! requests, in order after earlier pipelined ones, and the connection closes.
+//!
+//! Between requests, hyper would keep its buffers, and in them the last request and answer. So to hyper the connection ends soon
+//! after each pause begins, while it stays open to the client: its owner drops hyper's part, waits with
+//! [`StrictIo::poll_wake`], which needs no buffer, and begins with a new one.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
 use std::pin::Pin;
@@ -22,7 +27,7 @@ use super::activity::{Activity, HeadProgress};
 use super::alarm::Alarm;
 use super::chunked::ChunkFilter;
 use super::head::{BodyFraming, Head, HeadScanner};
-use super::limits::FrontDoorLimits;
+use super::limits::{FrontDoorLimits, PAUSE};
 use super::{FrontDoorRefusal, REFUSED_METHOD};
 
 /// A connection of which only strictly valid HTTP/1 can be read.
@@ -41,13 +46,18 @@ pub(super) struct StrictIo<S> {
     /// Judged and to be handed on before anything else.
     staged: Vec<u8>,
     head_wait: Alarm,
+    pause_wait: Alarm,
     write_wait: Alarm,
+    /// hyper has more to write, or has not said that this was all.
+    writing: bool,
     linger: Option<Linger>,
 }
 
 #[derive(Debug)]
 enum Phase {
     Head,
+    /// Between requests, for longer than a moment: who reads is told of an end, and the socket is left open.
+    Resting,
     Sized(u64),
     Chunked(ChunkFilter),
     /// The synthesized request is staged or handed on; nothing follows.
@@ -76,7 +86,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
             pending: received,
             staged: Vec::new(),
             head_wait: Alarm::default(),
+            pause_wait: Alarm::default(),
             write_wait: Alarm::default(),
+            writing: false,
             linger: None,
         }
     }
@@ -124,6 +136,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
                         self.refuse(FrontDoorRefusal::HeaderTimeout);
                         return Poll::Ready(Ok(()));
                     }
+                    if !awaited && self.pauses(cx) {
+                        self.phase = Phase::Resting;
+                        return Poll::Ready(Ok(()));
+                    }
                     return Poll::Pending;
                 }
             }
@@ -139,6 +155,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
             self.pending.extend_from_slice(received);
             scratch.set_filled(before);
         }
+    }
+
+    /// Whether nothing has happened for a moment. Looks at it now and then, not at each request.
+    fn pauses(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.pause_wait.rings(cx, PAUSE) {
+            self.pause_wait.clear();
+            // An answer counts as given once hyper has it, and hyper gives up what it holds when it reads an end.
+            if !self.writing && self.activity.has_been_idle_for(PAUSE) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Closes the connection in good order.
+    ///
+    /// The write side first; then it is read on for a while, because closing a socket with unread bytes resets it, and the reset can
+    /// destroy the answer before the client has read it. hyper's part is to be dropped before: it may hold half an
+    /// upload.
+    pub(super) async fn close(mut self) {
+        if self.is_resting() {
+            self.phase = Phase::Head;
+        }
+        // What goes wrong now is nobody's loss: nothing is left to be written.
+        if poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await.is_err() {
+            return;
+        }
+        if let Some(linger) = &mut self.linger
+            && !self.peer_closed
+        {
+            poll_fn(|cx| linger.poll_discard(cx, &mut self.io)).await;
+        }
+    }
+
+    /// Whether the end that was read last is a pause, and not the end.
+    pub(super) const fn is_resting(&self) -> bool {
+        matches!(self.phase, Phase::Resting)
+    }
+
+    /// Waits for a resting connection's next byte, or its end; then it can be read from again.
+    pub(super) fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // One byte: more would need a buffer, and in TLS as well this is how one waits for bytes without taking them.
+        let mut first = [0];
+        let mut read = ReadBuf::new(&mut first);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+        if read.filled().is_empty() {
+            self.peer_closed = true;
+            self.phase = Phase::Ended;
+        } else {
+            self.pending.extend_from_slice(read.filled());
+            self.phase = Phase::Head;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn hand_on(&mut self, head: &Head) {
@@ -236,7 +305,7 @@ impl Phase {
                 }
                 (filtered.kept, filtered.consumed)
             }
-            Self::Head | Self::Refused(_) | Self::Broken(_) | Self::Ended => (0, 0),
+            Self::Head | Self::Resting | Self::Refused(_) | Self::Broken(_) | Self::Ended => (0, 0),
         }
     }
 }
@@ -276,7 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for StrictIo<S> {
                 Phase::Broken(refusal) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, *refusal)));
                 }
-                Phase::Ended => return Poll::Ready(Ok(())),
+                Phase::Resting | Phase::Ended => return Poll::Ready(Ok(())),
             }
         }
     }
@@ -297,6 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.writing = true;
         let written = Pin::new(&mut this.io).poll_write(cx, bytes);
         this.bounded(cx, written)
     }
@@ -307,6 +377,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.writing = true;
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
         this.bounded(cx, written)
     }
@@ -318,22 +389,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            // hyper flushes only what it has written to the end.
+            this.writing = false;
+        }
         this.bounded(cx, flushed)
     }
 
-    /// Closes the write side, then reads on for a while: closing a socket with unread bytes resets it, and the
-    /// reset can destroy the answer before the client has read it.
+    /// Closes the write side, unless the connection only rests.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.linger.is_none() {
-            let shut = Pin::new(&mut this.io).poll_shutdown(cx);
-            ready!(this.bounded(cx, shut))?;
-            this.linger = Some(Linger::after(&this.phase, !this.pending.is_empty(), &this.limits));
+        if this.is_resting() || this.linger.is_some() {
+            return Poll::Ready(Ok(()));
         }
-        match &mut this.linger {
-            Some(linger) if !this.peer_closed => linger.poll_discard(cx, &mut this.io).map(Ok),
-            _ => Poll::Ready(Ok(())),
-        }
+        let shut = Pin::new(&mut this.io).poll_shutdown(cx);
+        ready!(this.bounded(cx, shut))?;
+        this.linger = Some(Linger::after(&this.phase, !this.pending.is_empty(), &this.limits));
+        this.pending = Vec::new();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -355,7 +428,7 @@ impl Linger {
             Phase::Sized(_) | Phase::Chunked(_) => (true, true),
             Phase::Refused(refusal) | Phase::Broken(refusal) => (true, !refusal.doubts_framing()),
             Phase::Ended => (true, false),
-            Phase::Head => (has_pending, false),
+            Phase::Head | Phase::Resting => (has_pending, false),
         };
         let (bytes_left, gap, total) = if whole_body {
             // A client in the middle of an upload often reads only after it has written all.
@@ -378,7 +451,8 @@ impl Linger {
     }
 
     fn poll_discard<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Poll<()> {
-        let mut scratch = [0; 8192];
+        // Not on the stack, where what is discarded would stay: it may be content.
+        let mut scratch = vec![0; 8192];
         loop {
             let mut discarded = ReadBuf::new(&mut scratch);
             match Pin::new(&mut *io).poll_read(cx, &mut discarded) {

@@ -20,7 +20,13 @@ pub struct Program {
 
 impl Program {
     pub fn start(folder: &Path, args: &[&str]) -> Self {
+        Self::start_with(folder, args, &[])
+    }
+
+    /// The same, with these environment variables.
+    pub fn start_with(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = command(folder, args)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -48,6 +54,17 @@ impl Program {
                 return line;
             }
         }
+    }
+
+    /// Every line of the log and of standard output that has come and that nobody has read.
+    pub fn lines_so_far(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for receiver in [&mut self.out, &mut self.log] {
+            while let Ok(line) = receiver.try_recv() {
+                lines.push(line);
+            }
+        }
+        lines
     }
 
     /// Asks it to end (SIGTERM).
@@ -176,7 +193,12 @@ pub struct Gateway {
 impl Gateway {
     /// Starts on what [`write_config`] wrote.
     pub async fn start(folder: &Path) -> Self {
-        let mut program = Program::start(folder, &["run", "--config", "curfew.toml"]);
+        Self::start_with(folder, &[]).await
+    }
+
+    /// The same, with these environment variables.
+    pub async fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut program = Program::start_with(folder, &["run", "--config", "curfew.toml"], variables);
         let line = program.log_line("listening").await;
         let address = |name: &str| {
             let (_, rest) = line.split_once(name).expect("an address");

@@ -20,6 +20,8 @@ mod http2;
 #[cfg(test)]
 mod refused;
 #[cfg(test)]
+mod rests;
+#[cfg(test)]
 mod timeouts;
 #[cfg(test)]
 mod tls;
