@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod classify;
+pub mod failure;
 pub mod fields;
 pub mod json;
 pub mod links;
