@@ -33,6 +33,8 @@ pub(super) struct Books {
     max_wait: u64,
     pub(super) ledger: Ledger,
     pub(super) queue: Queue<Waiter>,
+    /// Whether the policy knows the number no more: nobody may wait any longer.
+    pub(super) is_gone: bool,
     /// For when the driver is told to come back.
     pub(super) due: Option<u64>,
     pub(super) granted: u64,
@@ -106,6 +108,7 @@ impl Lane {
             max_wait: 0,
             ledger: Ledger::new(&policy.sends, window),
             queue: Queue::default(),
+            is_gone: false,
             due: None,
             granted: 0,
             limited: BTreeMap::new(),
@@ -247,10 +250,13 @@ impl Books {
             .min()
     }
 
-    /// Tells all who wait that there is nothing to wait for.
-    pub(super) fn dismiss(&mut self, closures: &Closures, now: u64) {
+    /// The number is gone: tells all who wait.
+    pub(super) fn dismiss(&mut self) {
+        self.is_gone = true;
         while let Some((_, ticket)) = self.queue.next_deadline() {
-            self.turn_away(ticket, closures, now);
+            if let Some((_, waiter)) = self.queue.remove(ticket) {
+                let _ = waiter.answer.send(Err(Limited::UNKNOWN_NUMBER));
+            }
         }
     }
 

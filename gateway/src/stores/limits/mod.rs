@@ -139,6 +139,13 @@ pub struct Limited {
     pub retry_after: Option<Duration>,
 }
 
+impl Limited {
+    const UNKNOWN_NUMBER: Self = Self {
+        which: Limit::UnknownNumber,
+        retry_after: None,
+    };
+}
+
 /// Something that somebody should hear of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event {
@@ -202,7 +209,7 @@ struct Shared {
     start: Moment,
     room: WaitingRoom,
     lanes: ArcSwap<HashMap<PhoneNumberId, Arc<Lane>>>,
-    identities: Mutex<Identities>,
+    identities: Identities,
     closures: Closures,
     /// When which number has to be served next.
     agenda: Mutex<BTreeSet<(u64, PhoneNumberId)>>,
@@ -248,7 +255,7 @@ impl SendLimits {
             start,
             room,
             lanes: ArcSwap::default(),
-            identities: Mutex::new(Identities::new(key)),
+            identities: Identities::new(key),
             closures: Closures::default(),
             agenda: Mutex::default(),
             earlier: Notify::new(),
@@ -297,7 +304,7 @@ impl SendLimits {
         for (number, lane) in before.iter() {
             if !policies.numbers.contains_key(number) {
                 let mut books = lane.lock();
-                books.dismiss(&shared.closures, now);
+                books.dismiss();
                 shared.schedule(*number, &mut books, None);
             }
         }
@@ -310,11 +317,7 @@ impl SendLimits {
     pub fn admit(&self, ask: &Ask<'_>) -> Admit {
         let shared = &self.0;
         let Some(lane) = shared.lane(ask.number) else {
-            let limited = Limited {
-                which: Limit::UnknownNumber,
-                retry_after: None,
-            };
-            return Admit::ready(Err(limited));
+            return Admit::ready(Err(Limited::UNKNOWN_NUMBER));
         };
         let (class, wish) = match ask.what {
             What::Message {
@@ -351,21 +354,22 @@ impl SendLimits {
     /// The hash of a recipient of `number`, for [`observe`](Self::observe).
     #[must_use]
     pub fn identify(&self, number: PhoneNumberId, recipient: Recipient<'_>) -> RecipientId {
-        lock(&self.0.identities).find(number, recipient)
+        self.0.identities.find(number, recipient)
     }
 
     /// Names the country code of one of our numbers, such as its `display_phone_number` shows. Recipients without `+` and
     /// code are taken to be of that country until Meta says otherwise. It is learnt from Meta's answers as well.
     pub fn set_country(&self, number: PhoneNumberId, code: CountryCode) {
-        lock(&self.0.identities).set_country(number, code);
+        self.0.identities.set_country(number, code);
     }
 
     /// Learns from Meta that whom `number` wrote to as `recipient` has this `wa_id`: `contacts[]` of an answer (Cloud API,
-    /// "Send messages"), or of a webhook that names both. What was counted for two is one recipient's from now on.
+    /// "Send messages"), or of a webhook that names both. What was counted for two is one recipient's from now on; only
+    /// sends that wait already go on under the name that they came with.
     pub fn learn(&self, number: PhoneNumberId, recipient: Recipient<'_>, wa_id: &str) {
         let shared = &self.0;
         let now = shared.now();
-        let joined = lock(&shared.identities).learn(number, recipient, wa_id, now);
+        let joined = shared.identities.learn(number, recipient, wa_id, now);
         let Some(joined) = joined else { return };
         for lane in shared.lanes.load().values() {
             let mut books = lane.lock();

@@ -9,12 +9,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Mutex;
 
 use aws_lc_rs::{hkdf, hmac, rand};
 use curfew_policies::PhoneNumberId;
 use secrecy::zeroize::Zeroizing;
 
 use super::aged::Aged;
+use super::lock;
 use crate::stores::CryptoUnavailable;
 
 /// How many spellings are remembered; the one that was not seen for longest goes first. About 25 MB when full.
@@ -207,10 +209,17 @@ impl Digits {
     }
 }
 
-/// Who is who: the key, and what Meta's answers have taught.
+/// Who is who. Hashing, most of the work, is done without the lock.
 #[derive(Debug)]
 pub(super) struct Identities {
     key: RecipientKey,
+    learnt: Mutex<Learnt>,
+}
+
+/// What Meta's answers have taught.
+#[derive(Debug, Default)]
+struct Learnt {
+    /// Whose each spelling is that is not the `wa_id` itself.
     aliases: Aged<RecipientId>,
     /// The country code of each of our numbers, told or learnt.
     countries: HashMap<PhoneNumberId, CountryCode>,
@@ -229,20 +238,20 @@ impl Identities {
     pub(super) fn new(key: RecipientKey) -> Self {
         Self {
             key,
-            aliases: Aged::default(),
-            countries: HashMap::new(),
+            learnt: Mutex::default(),
         }
     }
 
     /// Names the country code of one of our numbers.
-    pub(super) fn set_country(&mut self, number: PhoneNumberId, code: CountryCode) {
-        self.countries.insert(number, code);
+    pub(super) fn set_country(&self, number: PhoneNumberId, code: CountryCode) {
+        lock(&self.learnt).countries.insert(number, code);
     }
 
     /// Who `recipient` is to sends of `number`.
     pub(super) fn find(&self, number: PhoneNumberId, recipient: Recipient<'_>) -> RecipientId {
         let spelling = self.spelling(number, recipient);
-        match self.aliases.get(spelling) {
+        let known = lock(&self.learnt).aliases.get(spelling);
+        match known {
             Some((_, id)) => id,
             None => self.guess(number, recipient).unwrap_or(spelling),
         }
@@ -251,46 +260,32 @@ impl Identities {
     /// Learns from an answer or webhook that what `number` wrote as `recipient` is `wa_id`. What was counted under another
     /// hash until now is to be joined.
     pub(super) fn learn(
-        &mut self,
+        &self,
         number: PhoneNumberId,
         recipient: Recipient<'_>,
         wa_id: &str,
         now: u64,
     ) -> Option<Joined> {
         let digits = Digits::of(wa_id)?;
-        self.learn_country(number, recipient, digits);
         let id = self.key.hash(Kind::Phone, digits.as_bytes());
         let before = self.find(number, recipient);
         let spelling = self.spelling(number, recipient);
+        let mut learnt = lock(&self.learnt);
+        let Learnt { aliases, countries } = &mut *learnt;
+        if let Some(code) = country_of(recipient, digits) {
+            countries.entry(number).or_insert(code);
+        }
         // What Meta answers is the last word: it stands for nobody else.
-        self.aliases.remove(id);
+        aliases.remove(id);
         if spelling != id {
-            if self.aliases.len() >= MOST_ALIASES
-                && let Some((oldest, ..)) = self.aliases.oldest()
+            if aliases.len() >= MOST_ALIASES
+                && let Some((oldest, ..)) = aliases.oldest()
             {
-                self.aliases.remove(oldest);
+                aliases.remove(oldest);
             }
-            self.aliases.put(spelling, now, id);
+            aliases.put(spelling, now, id);
         }
         (before != id).then_some(Joined { before, now: id })
-    }
-
-    /// Learns the country code of `number`, where Meta put it before digits that came without.
-    fn learn_country(&mut self, number: PhoneNumberId, recipient: Recipient<'_>, answer: Digits) {
-        let Recipient::Phone(text) = recipient else {
-            return;
-        };
-        let Some(written) = Digits::of(text).filter(|written| !written.is_whole) else {
-            return;
-        };
-        let code = answer
-            .as_bytes()
-            .strip_suffix(written.as_bytes())
-            .and_then(|code| std::str::from_utf8(code).ok())
-            .and_then(CountryCode::parse);
-        if let Some(code) = code {
-            self.countries.entry(number).or_insert(code);
-        }
     }
 
     /// The hash of what was written, where it means one thing only.
@@ -308,12 +303,25 @@ impl Identities {
 
     /// Who digits without `+` are most likely, until Meta has said it.
     fn guess(&self, number: PhoneNumberId, recipient: Recipient<'_>) -> Option<RecipientId> {
-        let Recipient::Phone(text) = recipient else {
-            return None;
-        };
-        let digits = Digits::of(text).filter(|digits| !digits.is_whole)?;
-        let code = self.countries.get(&number).copied();
+        let digits = local_digits(recipient)?;
+        let code = lock(&self.learnt).countries.get(&number).copied();
         let id = self.key.hash(Kind::Phone, digits.with_country(code).as_bytes());
-        Some(self.aliases.get(id).map_or(id, |(_, id)| id))
+        let known = lock(&self.learnt).aliases.get(id);
+        Some(known.map_or(id, |(_, id)| id))
     }
+}
+
+/// The digits of a phone number that came without `+`.
+fn local_digits(recipient: Recipient<'_>) -> Option<Digits> {
+    let Recipient::Phone(text) = recipient else {
+        return None;
+    };
+    Digits::of(text).filter(|digits| !digits.is_whole)
+}
+
+/// The country code that Meta's answer puts before digits that came without.
+fn country_of(recipient: Recipient<'_>, answer: Digits) -> Option<CountryCode> {
+    let written = local_digits(recipient)?;
+    let code = answer.as_bytes().strip_suffix(written.as_bytes())?;
+    CountryCode::parse(std::str::from_utf8(code).ok()?)
 }

@@ -15,7 +15,7 @@ use super::lane::{Answer, Books, Lane, Want};
 use super::ledger::Spent;
 use super::queue::{Place, Ticket};
 use super::recipient::RecipientId;
-use super::{Limit, Limited, SendLimits, Shared, lock};
+use super::{Limited, SendLimits, Shared, lock};
 
 /// How long the driver sleeps at most while somebody waits: a machine that was suspended is noticed that late.
 const TICK: Duration = Duration::from_secs(1);
@@ -92,6 +92,9 @@ pub(super) fn admit(shared: &Arc<Shared>, lane: Arc<Lane>, want: Want, place: Pl
     };
     let now = shared.now();
     let mut books = held.lane.lock();
+    if books.is_gone {
+        return Admit::ready(Err(Limited::UNKNOWN_NUMBER));
+    }
     books.queue.back_in_line(now);
     let is_first = !books.queue.has_ready();
     if is_first && let Ok(spent) = books.take(want, &shared.closures, now) {
@@ -138,16 +141,13 @@ impl Future for Admit {
     type Output = Result<Grant, Limited>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        /// Nobody asks for anything any more: polled again, or the limits are gone.
-        const GONE: Limited = Limited {
-            which: Limit::UnknownNumber,
-            retry_after: None,
-        };
         match &mut self.0 {
-            State::Ready(answer) => Poll::Ready(answer.take().unwrap_or(Err(GONE))),
+            State::Ready(answer) => Poll::Ready(answer.take().unwrap_or(Err(Limited::UNKNOWN_NUMBER))),
             State::Waiting { place, answer, .. } => {
                 let answer = std::task::ready!(Pin::new(answer).poll(cx));
-                let grant = answer.unwrap_or(Err(GONE)).map(|spent| place.grant(spent));
+                let grant = answer
+                    .unwrap_or(Err(Limited::UNKNOWN_NUMBER))
+                    .map(|spent| place.grant(spent));
                 self.0 = State::Ready(None);
                 Poll::Ready(grant)
             }

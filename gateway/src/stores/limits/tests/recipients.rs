@@ -53,7 +53,8 @@ fn a_missing_country_code_is_the_numbers_own() {
 
 #[test]
 fn a_country_code_is_learnt_from_an_answer() {
-    let world = world("");
+    let world = world("pair = { seconds = 6, burst = 1 }\nwhen_limited = \"reject\"");
+    assert!(world.now(&message("1511234567")).is_ok());
     world
         .limits
         .learn(number(NUMBER), Recipient::Phone("1511234567"), "491511234567");
@@ -62,6 +63,8 @@ fn a_country_code_is_learnt_from_an_answer() {
         Recipient::Phone("30 7654321"),
         Recipient::Phone("+49307654321")
     ));
+    // What was counted before it was known counts for the same person.
+    assert_eq!(limited(world.now(&message("+491511234567"))).0, "pair");
 }
 
 #[test]

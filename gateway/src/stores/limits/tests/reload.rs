@@ -66,7 +66,7 @@ fn who_waits_for_a_number_that_is_gone_is_told() {
     let mut without = policies("", "");
     without.numbers.remove(&number(NUMBER));
     world.limits.apply(&without);
-    assert!(waiting.now_or_never().unwrap().is_err());
+    assert_eq!(limited(waiting.now_or_never().unwrap()), ("unknown_number", None));
     assert_eq!(limited(world.now(&receipt())).0, "unknown_number");
     assert_eq!(world.limits.0.serve_due(), None);
 }
