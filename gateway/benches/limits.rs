@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use curfew::clock::Clock;
 use curfew::stores::limits::{Ask, Recipient, RecipientKey, SendLimits, Share, WaitingRoom, What};
@@ -9,14 +10,17 @@ use curfew_policies::{Minute, PhoneNumberId, PolicySet, SendClass, Timestamp, pa
 use divan::Bencher;
 use futures_util::FutureExt as _;
 
-/// How many recipients there are. They come back after a second and a half at the fastest.
+/// How many recipients there are.
 const RECIPIENTS: u64 = 100_000;
+/// How much time passes before each send: slower than a thousand a second, and each recipient's turn comes every
+/// two hundred seconds.
+const STEP: Duration = Duration::from_millis(2);
 
 fn main() {
     divan::main();
 }
 
-/// Limits whose clock is moved by a second and a half's pace with each send: each one passes.
+/// Limits under a clock that the benchmark moves.
 struct Scene {
     limits: SendLimits,
     time: curfew::clock::ManualTime,
@@ -86,26 +90,22 @@ impl Scene {
 }
 
 /// One send that passes all limits: throughput, share, pair and unique recipients, among 100,000 recipients.
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_count = 200, sample_size = 1_000)]
 fn admitted(bencher: Bencher<'_, '_>) {
     let Some(scene) = scene(1_000) else { return };
     // All are known to the portfolio, as on any day after the first minutes.
     for nth in 0..RECIPIENTS {
-        scene.time.advance_monotonic(std::time::Duration::from_millis(2));
+        scene.time.advance_monotonic(STEP);
         scene.send(nth);
     }
-    bencher
-        .with_inputs(|| {
-            scene.time.advance_monotonic(std::time::Duration::from_millis(2));
-            scene.next()
-        })
-        .bench_values(|nth| {
-            assert!(scene.send(nth), "every send passes");
-        });
+    bencher.bench(|| {
+        scene.time.advance_monotonic(STEP);
+        assert!(scene.send(scene.next()), "every send passes");
+    });
 }
 
 /// The part of it that says who the recipient is.
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 1_000)]
 fn identified(bencher: Bencher<'_, '_>) {
     let Some(scene) = scene(1_000) else { return };
     let Some(number) = scene.number else { return };
@@ -113,11 +113,9 @@ fn identified(bencher: Bencher<'_, '_>) {
 }
 
 /// One send that is told to come back later, the number's throughput being used up.
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 1_000)]
 fn denied(bencher: Bencher<'_, '_>) {
     let Some(scene) = scene(20) else { return };
     while scene.send(scene.next()) {}
-    bencher.with_inputs(|| scene.next()).bench_values(|nth| {
-        assert!(!scene.send(nth), "no send passes");
-    });
+    bencher.bench(|| assert!(!scene.send(scene.next()), "no send passes"));
 }

@@ -57,8 +57,8 @@ impl<V: Copy> Aged<V> {
         Some((node.at, node.value))
     }
 
-    /// Puts `value` under `key`, as the newest.
-    pub(super) fn put(&mut self, key: RecipientId, at: u64, value: V) {
+    /// Puts `value` under `key`, as the newest; whether nothing was there before.
+    pub(super) fn put(&mut self, key: RecipientId, at: u64, value: V) -> bool {
         if let Some(&link) = self.index.get(&key) {
             if link != self.newest {
                 self.unlink(link);
@@ -67,7 +67,7 @@ impl<V: Copy> Aged<V> {
             if let Some(node) = self.nodes.get_mut(place(link)) {
                 (node.at, node.value) = (at, value);
             }
-            return;
+            return false;
         }
         let node = Node {
             key,
@@ -92,6 +92,16 @@ impl<V: Copy> Aged<V> {
         };
         self.index.insert(key, link);
         self.append(link);
+        true
+    }
+
+    /// Makes the oldest the newest, as it is.
+    pub(super) fn rotate(&mut self) {
+        let oldest = self.oldest;
+        if oldest != self.newest {
+            self.unlink(oldest);
+            self.append(oldest);
+        }
     }
 
     /// Changes a value where it is.
@@ -203,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_a_list_in_the_order_of_touch(
-            steps in proptest::collection::vec((0u64..20, 0u8..5), 0..200),
+            steps in proptest::collection::vec((0u64..20, 0u8..6), 0..200),
         ) {
             let mut aged = Aged::default();
             let mut model: Vec<(u64, u64, u64)> = Vec::new();
@@ -216,13 +226,19 @@ mod tests {
                             model.remove(place);
                         }
                         model.push((key, at, at * 2));
-                        aged.put(id, at, at * 2);
+                        prop_assert_eq!(aged.put(id, at, at * 2), found.is_none());
                     }
                     2 => {
                         let removed = found.map(|place| model.remove(place));
                         prop_assert_eq!(aged.remove(id), removed.map(|(_, at, value)| (at, value)));
                     }
                     3 => {
+                        if !model.is_empty() {
+                            model.rotate_left(1);
+                        }
+                        aged.rotate();
+                    }
+                    4 => {
                         if let Some(place) = found {
                             model[place].2 = 7;
                         }

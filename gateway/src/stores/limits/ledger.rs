@@ -368,7 +368,7 @@ impl Ledger {
     /// them faster than they come: what is held is little more than what is in use.
     fn sweep(&mut self, now: u64) {
         for _ in 0..2 {
-            let Some((oldest, at, pair)) = self.pairs.oldest() else {
+            let Some((oldest, _, pair)) = self.pairs.oldest() else {
                 return;
             };
             let is_idle = pair.state <= now
@@ -377,7 +377,7 @@ impl Ledger {
             if is_idle {
                 self.pairs.remove(oldest);
             } else {
-                self.pairs.put(oldest, at, pair);
+                self.pairs.rotate();
             }
         }
     }

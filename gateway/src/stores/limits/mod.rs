@@ -373,7 +373,7 @@ impl SendLimits {
         let Some(joined) = joined else { return };
         for lane in shared.lanes.load().values() {
             let mut books = lane.lock();
-            books.ledger.join(joined.before, joined.now, now);
+            books.ledger.join(joined.before, joined.now, shared.now());
             if let Some(uniques) = &books.uniques {
                 lock(uniques).join(joined.before, joined.now);
             }
@@ -386,7 +386,8 @@ impl SendLimits {
             return;
         };
         let sender = sender.map(|sender| self.identify(number, sender));
-        lane.lock().ledger.inbound(sender, self.0.now());
+        let mut books = lane.lock();
+        books.ledger.inbound(sender, self.0.now());
     }
 
     /// Obeys what Meta said to a send of `number` to `recipient` (`None` for receipts) with `app`.
@@ -416,11 +417,17 @@ impl SendLimits {
                 None
             }
             Outcome::TooFast => {
-                let per_second = lane.lock().ledger.cut(now);
+                let per_second = {
+                    let mut books = lane.lock();
+                    books.ledger.cut(shared.now())
+                };
                 per_second.map(|per_second| Event::Slowed { number, per_second })
             }
             Outcome::PairTooFast => {
-                let seconds = recipient.and_then(|recipient| lane.lock().ledger.strike(recipient, now));
+                let seconds = recipient.and_then(|recipient| {
+                    let mut books = lane.lock();
+                    books.ledger.strike(recipient, shared.now())
+                });
                 seconds.map(|seconds| Event::PairClosed { number, seconds })
             }
             Outcome::Pause { scope, code, minutes } => {

@@ -17,6 +17,7 @@ use secrecy::zeroize::Zeroizing;
 
 use super::aged::Aged;
 use super::lock;
+use crate::graph::message;
 use crate::stores::CryptoUnavailable;
 
 /// How many spellings are remembered; the one that was not seen for longest goes first. About 25 MB when full.
@@ -33,6 +34,20 @@ pub enum Recipient<'a> {
     UserId(&'a str),
     /// `to`, where `recipient_type` is `group`.
     Group(&'a str),
+}
+
+impl<'a> Recipient<'a> {
+    /// Whom a send's body names: Meta takes `to` where `recipient` is there as well (Cloud API, "Business-scoped user
+    /// IDs"). A body that names nobody, which Meta refuses, is to a recipient of its own.
+    #[must_use]
+    pub fn of(written: &'a message::Recipient<'_>) -> Self {
+        match (&written.to, &written.recipient) {
+            (Some(to), _) if written.recipient_type.as_deref() == Some("group") => Self::Group(to),
+            (Some(to), _) => Self::Phone(to),
+            (None, Some(user_id)) => Self::UserId(user_id),
+            (None, None) => Self::Phone(""),
+        }
+    }
 }
 
 impl fmt::Debug for Recipient<'_> {

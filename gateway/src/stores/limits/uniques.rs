@@ -56,9 +56,7 @@ impl Uniques {
 
     /// Counts `recipient` from now on; whether they were not before.
     pub(super) fn count_in(&mut self, recipient: RecipientId, now: u64) -> bool {
-        let is_new = self.recipients.get(recipient).is_none();
-        self.recipients.put(recipient, now, ());
-        is_new
+        self.recipients.put(recipient, now, ())
     }
 
     /// Uncounts a recipient whose first message was not sent after all; `at` is when they were counted.

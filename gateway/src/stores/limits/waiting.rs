@@ -90,8 +90,9 @@ pub(super) fn admit(shared: &Arc<Shared>, lane: Arc<Lane>, want: Want, place: Pl
         shared: Arc::clone(shared),
         lane,
     };
-    let now = shared.now();
     let mut books = held.lane.lock();
+    // Read under the lock: to a thread that was held up in between, what others took since would look like a debt.
+    let now = shared.now();
     if books.is_gone {
         return Admit::ready(Err(Limited::UNKNOWN_NUMBER));
     }

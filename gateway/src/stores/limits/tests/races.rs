@@ -40,6 +40,24 @@ fn eight_callers_racing_get_the_limit_and_no_more() {
     assert_eq!(world.number_now().granted, granted);
 }
 
+/// The clock moves while a thread waits for the lock: what the others took since is no debt of its.
+#[test]
+fn nobody_is_denied_for_having_been_held_up() {
+    let world = world("per_second = 1000\nburst = 20\nwhen_limited = \"reject\"");
+    std::thread::scope(|scope| {
+        for caller in 0..4u64 {
+            let world = &world;
+            scope.spawn(move || {
+                for nth in 0..5_000 {
+                    world.time.advance_monotonic(Duration::from_millis(2));
+                    let to = format!("+{}", 1_000_000 * (caller + 1) + nth);
+                    assert!(world.now(&message(&to)).is_ok());
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn two_numbers_of_a_portfolio_do_not_both_take_its_last_place() {
     let portfolio = "[[portfolio]]\nnumbers = [\"1001\", \"1002\"]\nunique_recipients_24h = 50";

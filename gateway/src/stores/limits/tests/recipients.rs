@@ -32,6 +32,29 @@ fn a_recipient_is_one_however_they_are_written() {
 }
 
 #[test]
+fn to_wins_over_recipient_and_a_group_is_no_phone_number() {
+    let written = |to: Option<&'static str>, recipient: Option<&'static str>, kind: Option<&'static str>| {
+        crate::graph::message::Recipient {
+            to: to.map(Into::into),
+            recipient: recipient.map(Into::into),
+            recipient_type: kind.map(Into::into),
+        }
+    };
+    for (written, expected) in [
+        (written(Some("+1"), Some("US.1"), None), Recipient::Phone("+1")),
+        (
+            written(Some("+1"), None, Some("individual")),
+            Recipient::Phone("+1"),
+        ),
+        (written(Some("g1"), None, Some("group")), Recipient::Group("g1")),
+        (written(None, Some("US.1"), None), Recipient::UserId("US.1")),
+        (written(None, None, None), Recipient::Phone("")),
+    ] {
+        assert!(Recipient::of(&written) == expected);
+    }
+}
+
+#[test]
 fn a_missing_country_code_is_the_numbers_own() {
     let world = world("");
     let whole = Recipient::Phone("+49 151 1234567");
