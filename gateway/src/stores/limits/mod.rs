@@ -6,12 +6,12 @@
 //! - **A send that is denied has spent nothing.** All limits are tested, then all are taken, under one lock a number.
 //! - **Inbound counts.** What a number receives takes from the same throughput, also into debt; sends leave a share.
 //! - **Meta's word counts more than ours**: what its answers say closes and slows, through [`SendLimits::observe`].
-//! - **Waiting is fair and bounded**, see [`queue`]; whoever hangs up frees their place, and what was taken for them.
+//! - **Waiting is fair and bounded**, see `queue.rs`; whoever hangs up frees their place, and what was taken for them.
 //! - **`retry_after` is true**: a send that comes back then passes, if nothing else came after those who wait already.
 //! - **Nobody is remembered**: recipients are keyed hashes, for as long as a limit needs them.
 //!
 //! Decisions go by our [`Clock`], monotonic, in whole nanoseconds; tokio's timer only wakes who has to look again. There is
-//! one timer, [`SendLimits::run`], for all numbers. A pace is computed by governor, see [`pace`] for what it can and
+//! one timer, [`SendLimits::run`], for all numbers. A pace is computed by governor, see `pace.rs` for what it can and
 //! cannot do here.
 //!
 //! What it deliberately does not do: send, parse, or outlast the process. A restart begins with full bursts.
