@@ -32,13 +32,19 @@ phone_number_id = "106540352242924"
 storage = { mode = "default" }
 [number.sends]
 per_second = 20
+kept_for_inbound = 5
 when_limited = "reject"
+classes.utility.when_limited = "wait"
 
 [[caller]]
 name = "billing"
 key_sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 numbers = ["106540352242922", "106540352242923"]
 may = ["send", "media"]
+
+[[portfolio]]
+numbers = ["106540352242922", "106540352242924"]
+unique_recipients_24h = 2000
 "#;
 
 const CONFIG: &str = r#"
@@ -137,6 +143,10 @@ number 106540352242924: default
   unknown media ids: verify with Meta
   downloads cached: up to 60 minutes
   sends: 20 a second, 20 at once; to one recipient one in 6 s, 45 at once; above that reject
+  kept for inbound: 5 of them a second
+  utility above the limit: wait
+
+portfolio of 106540352242922, 106540352242924: 2000 recipients in 24 hours
 "
     );
 }

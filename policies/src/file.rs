@@ -6,7 +6,9 @@
 
 mod caller;
 mod number;
+mod portfolio;
 mod reader;
+mod sends;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +21,7 @@ use crate::policy::{Enforcement, PolicySet};
 use reader::{Report, Section};
 
 /// What `policies.toml` may hold at its top.
-const KEYS: &[&str] = &["enforcement", "number", "caller"];
+const KEYS: &[&str] = &["enforcement", "number", "caller", "portfolio"];
 
 /// One thing that is wrong with a file, and what would be right.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -118,9 +120,16 @@ fn policy_set(root: &Section<'_>) -> PolicySet {
         .iter()
         .filter_map(|section| caller::read(section, &declared, &mut seen))
         .collect();
+    let mut placed = HashMap::new();
+    let portfolios = root
+        .tables("portfolio", portfolio::KEYS)
+        .iter()
+        .filter_map(|section| portfolio::read(section, &declared, &mut placed))
+        .collect();
     PolicySet {
         enforcement,
         numbers,
         callers,
+        portfolios,
     }
 }

@@ -29,7 +29,7 @@ pub use message::{IdValue, MediaObject, Message, MessageKind, StrayLink};
 pub use operation::{Operation, OperationClass, Question, Request, Subject, UnverifiedOperation, shown};
 pub use policy::{
     AllowUnverified, Caller, CallerPolicy, Credential, Enforcement, Links, MediaPolicy, NumberPolicy,
-    PairLimit, PolicySet, SendsPolicy, UnknownIds, WhenLimited,
+    PairLimit, PolicySet, PortfolioPolicy, SendClass, SendClasses, SendsPolicy, UnknownIds, WhenLimited,
 };
 pub use reason::Reason;
 pub use rules::{MOST_REGISTRATION_CALLS, Verdict};

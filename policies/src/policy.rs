@@ -1,7 +1,8 @@
 //! The policy set: what compliance officers declare, as values that cannot be wrong.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
@@ -31,6 +32,8 @@ pub struct PolicySet {
     pub numbers: HashMap<PhoneNumberId, NumberPolicy>,
     /// The services that may call; none at all means pass-through: callers present their own Meta token.
     pub callers: Vec<CallerPolicy>,
+    /// The portfolios whose messaging limit is kept.
+    pub portfolios: Vec<PortfolioPolicy>,
 }
 
 impl PolicySet {
@@ -120,12 +123,81 @@ pub struct SendsPolicy {
     pub per_second: u32,
     /// Messages at once, at least 1.
     pub burst: u32,
+    /// How many of `per_second` sends leave to inbound messages, which Meta counts as well; less than `per_second`.
+    pub kept_for_inbound: u32,
     /// Pace towards one recipient.
     pub pair: PairLimit,
-    /// What happens to a send above the limit.
+    /// What happens to a send above the limit, unless its class says otherwise.
     pub when_limited: WhenLimited,
     /// How long `wait` holds a send, in milliseconds.
     pub max_wait_ms: u32,
+    /// What the classes of messages have of their own.
+    pub classes: SendClasses,
+}
+
+impl SendsPolicy {
+    /// What happens to a send of `class` above the limit.
+    #[must_use]
+    pub fn when_limited(&self, class: SendClass) -> WhenLimited {
+        let own = self.classes.when_limited.get(&class);
+        own.copied().unwrap_or(self.when_limited)
+    }
+}
+
+/// What a message is for, the most urgent first.
+///
+/// Templates have one of Meta's three categories (Cloud API, "Template categories"); what is no template answers a
+/// person and is `Service`.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum SendClass {
+    /// One-time passwords.
+    Authentication,
+    /// What follows from something that the recipient did: receipts, appointments, alerts.
+    Utility,
+    /// Free-form messages within a service window.
+    Service,
+    /// Everything else, and templates of a class that is not known: nothing is urgent because nobody said what it is.
+    Marketing,
+}
+
+impl SendClass {
+    /// Every class, the most urgent first.
+    pub const ALL: [Self; 4] = [
+        Self::Authentication,
+        Self::Utility,
+        Self::Service,
+        Self::Marketing,
+    ];
+
+    /// Its name in `policies.toml`, and as a label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Authentication => "authentication",
+            Self::Utility => "utility",
+            Self::Service => "service",
+            Self::Marketing => "marketing",
+        }
+    }
+}
+
+/// What `[number.sends.classes]` says.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SendClasses {
+    /// What happens above the limit to sends of classes that say so themselves.
+    pub when_limited: BTreeMap<SendClass, WhenLimited>,
+    /// The class of each listed template, by its name.
+    pub templates: BTreeMap<String, SendClass>,
+}
+
+/// Numbers that share one messaging limit: unique recipients outside a service window in a moving 24 hours
+/// (Cloud API, "Messaging limits": per business portfolio).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PortfolioPolicy {
+    /// Its numbers, as far as they use this gateway; each is in one portfolio only.
+    pub numbers: Vec<PhoneNumberId>,
+    /// How many, at least 1. Meta's steps are 250, 2 000, 10 000 and 100 000.
+    pub unique_recipients_24h: u32,
 }
 
 /// The pace towards one recipient (Cloud API, "About the platform", pair rate limit).
@@ -158,6 +230,9 @@ pub struct CallerPolicy {
     pub numbers: Vec<PhoneNumberId>,
     /// What it may do with them.
     pub may: Vec<OperationClass>,
+    /// Its share of a number's pace beside other callers whose sends wait: one of weight 2 sends twice as many as one of
+    /// weight 1.
+    pub weight: NonZeroU32,
 }
 
 impl CallerPolicy {

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use curfew_policies::{
-    Credential, Enforcement, Links, NumberPolicy, OperationClass, PhoneNumberId, PolicySet, StorageMode,
-    UnknownIds, UnverifiedOperation, WhenLimited, parse,
+    Credential, Enforcement, Links, NumberPolicy, OperationClass, PhoneNumberId, PolicySet, SendClass,
+    StorageMode, UnknownIds, UnverifiedOperation, WhenLimited, parse,
 };
 
 #[cfg(test)]
@@ -76,8 +76,21 @@ mod examples {
         assert!(!desk.media.reuse);
         assert!(policies.knows_account("102290129340398".parse().unwrap()));
         let otp = number(&policies, "106540352242923");
-        assert_eq!((otp.sends.per_second, otp.sends.burst), (60, 60));
-        assert_eq!(otp.sends.when_limited, WhenLimited::Reject);
+        assert_eq!((otp.sends.per_second, otp.sends.burst), (80, 80));
+        assert_eq!(otp.sends.kept_for_inbound, 20);
+        let limited = SendClass::ALL.map(|class| otp.sends.when_limited(class));
+        assert_eq!(limited[0], WhenLimited::Reject);
+        assert_eq!(limited[1..], [WhenLimited::Wait; 3]);
+        let templates = &otp.sends.classes.templates;
+        assert_eq!(templates["one_time_code"], SendClass::Authentication);
+        assert_eq!(templates["card_blocked"], SendClass::Utility);
+        let [portfolio] = &policies.portfolios[..] else {
+            panic!("one portfolio");
+        };
+        assert_eq!(
+            (portfolio.numbers.len(), portfolio.unique_recipients_24h),
+            (2, 10_000)
+        );
 
         let names: Vec<_> = policies
             .callers
@@ -90,6 +103,7 @@ mod examples {
         };
         assert_eq!(desk.credential, Credential::KeySha256([0x11; 32]));
         assert_eq!(otp.may, [OperationClass::Send]);
+        assert_eq!((desk.weight.get(), otp.weight.get()), (1, 4));
         assert!(!otp.may_use("106540352242922".parse().unwrap()));
         assert_eq!(
             platform.credential,

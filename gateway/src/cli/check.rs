@@ -98,6 +98,15 @@ fn write_policies(policies: &PolicySet, out: &mut impl Write) -> io::Result<()> 
     for number in numbers {
         write_number(number, &policies.callers, out)?;
     }
+    for portfolio in &policies.portfolios {
+        let numbers: Vec<_> = portfolio.numbers.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "\nportfolio of {}: {} recipients in 24 hours",
+            numbers.join(", "),
+            portfolio.unique_recipients_24h
+        )?;
+    }
     Ok(())
 }
 
@@ -146,6 +155,20 @@ fn write_number(number: &NumberPolicy, callers: &[CallerPolicy], out: &mut impl 
         "  sends: {} a second, {} at once; to one recipient one in {} s, {} at once; above that {limited}",
         sends.per_second, sends.burst, sends.pair.seconds, sends.pair.burst
     )?;
+    if sends.kept_for_inbound > 0 {
+        writeln!(
+            out,
+            "  kept for inbound: {} of them a second",
+            sends.kept_for_inbound
+        )?;
+    }
+    for (class, limited) in &sends.classes.when_limited {
+        let limited = match limited {
+            WhenLimited::Wait => "wait",
+            WhenLimited::Reject => "reject",
+        };
+        writeln!(out, "  {} above the limit: {limited}", class.name())?;
+    }
     if storage.is_restricted() {
         write_restricted(number, out)?;
     }

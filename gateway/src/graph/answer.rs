@@ -9,6 +9,8 @@ use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::failure::Failure;
+
 /// An id as Meta writes it: a string of digits, in some samples a number.
 fn id_of(raw: &RawValue) -> Option<MediaId> {
     unquoted(raw).parse().ok()
@@ -58,17 +60,7 @@ pub fn is_authorization_refusal(status: StatusCode, body: &[u8]) -> bool {
 /// `error.code` of an error answer, whatever the HTTP status (Cloud API, "Error codes": branch on the code).
 #[must_use]
 pub fn error_code(body: &[u8]) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct Failed {
-        error: Failure,
-    }
-    #[derive(Deserialize)]
-    struct Failure {
-        code: i64,
-    }
-    serde_json::from_slice::<Failed>(body)
-        .ok()
-        .map(|failed| failed.error.code)
+    Failure::read(body).map(|failure| failure.code)
 }
 
 /// What the metadata of a medium says (Cloud API, "Media").

@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod classify;
 pub mod digest;
+pub mod failure;
 pub mod fields;
 pub mod file_offset;
 pub mod json;

@@ -8,6 +8,7 @@
 
 mod denials;
 mod grants;
+pub mod limits;
 pub mod media_cache;
 mod pins;
 mod readings;

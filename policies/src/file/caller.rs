@@ -1,6 +1,7 @@
 //! One `[[caller]]`.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use super::reader::{Section, Value};
 use crate::host::is_host_name;
@@ -8,7 +9,7 @@ use crate::id::PhoneNumberId;
 use crate::operation::{OperationClass, shown};
 use crate::policy::{CallerPolicy, Credential};
 
-pub(super) const KEYS: &[&str] = &["name", "key_sha256", "tls_san", "numbers", "may"];
+pub(super) const KEYS: &[&str] = &["name", "key_sha256", "tls_san", "numbers", "may", "weight"];
 
 const CLASSES: [(&str, OperationClass); 5] = [
     ("send", OperationClass::Send),
@@ -17,6 +18,9 @@ const CLASSES: [(&str, OperationClass); 5] = [
     ("storage", OperationClass::Storage),
     ("manage", OperationClass::Manage),
 ];
+
+/// The heaviest caller. Beyond a hundredfold a share says nothing that a number of its own would not say better.
+const MOST_WEIGHT: u32 = 100;
 
 /// What callers before had, with the line of each: two callers that look alike could not be told apart.
 #[derive(Default)]
@@ -37,7 +41,7 @@ pub(super) fn read(
     let credential = read_credential(section, &mut seen.credentials);
     let numbers = section
         .required("numbers", "[\"106540352242922\"]")
-        .and_then(|value| read_numbers(&value, declared));
+        .and_then(|value| read_numbers(&value, declared, "a caller without numbers can do nothing"));
     let may = section
         .required("may", "[\"send\", \"media\"]")
         .and_then(|value| {
@@ -49,11 +53,13 @@ pub(super) fn read(
             }
             value.distinct(|item| item.word(&CLASSES))
         });
+    let weight = section.integer_or("weight", 1..=MOST_WEIGHT, "times the share of weight 1", 1);
     Some(CallerPolicy {
         name: name?,
         credential: credential?,
         numbers: numbers?,
         may: may?,
+        weight: NonZeroU32::new(weight)?,
     })
 }
 
@@ -147,9 +153,14 @@ fn read_tls_san(value: &Value<'_>) -> Option<String> {
     None
 }
 
-fn read_numbers(value: &Value<'_>, declared: &HashMap<PhoneNumberId, usize>) -> Option<Vec<PhoneNumberId>> {
+/// Declared numbers, at least one: `without` says what a list of none would mean.
+pub(super) fn read_numbers(
+    value: &Value<'_>,
+    declared: &HashMap<PhoneNumberId, usize>,
+    without: &str,
+) -> Option<Vec<PhoneNumberId>> {
     if value.is_empty_array() {
-        value.add("must list at least one phone_number_id; a caller without numbers can do nothing");
+        value.add(format!("must list at least one phone_number_id; {without}"));
     }
     value.distinct(|item| {
         let number = item.parsed("\"106540352242922\"")?;

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 
 use super::reader::{Section, Value};
+use super::sends;
 use crate::host::is_host_name;
 use crate::id::PhoneNumberId;
 use crate::message::MessageKind;
 use crate::operation::{UnverifiedOperation, shown};
-use crate::policy::{
-    AllowUnverified, Links, MediaPolicy, NumberPolicy, PairLimit, SendsPolicy, UnknownIds, WhenLimited,
-};
+use crate::policy::{AllowUnverified, Links, MediaPolicy, NumberPolicy, UnknownIds};
 use crate::storage::{Region, StorageMode};
 use crate::ttl::{TtlBounds, TtlMinutes};
 
@@ -27,21 +26,11 @@ const STORAGE_KEYS: &[&str] = &["mode", "region"];
 const MEDIA_KEYS: &[&str] = &["ttl_minutes", "unknown_ids", "links", "cache_minutes", "reuse"];
 const TTL_KEYS: &[&str] = &["min", "max", "default"];
 const LINKS_KEYS: &[&str] = &["hosts"];
-const SENDS_KEYS: &[&str] = &["per_second", "burst", "pair", "when_limited", "max_wait_ms"];
-const PAIR_KEYS: &[&str] = &["seconds", "burst"];
 
 /// A day: a promise that nobody looked at for longer is none.
 const MOST_VERIFY_MINUTES: u32 = 1_440;
 /// Thirty days: no medium lives longer (Cloud API, "Media").
 const MOST_CACHE_MINUTES: u32 = 43_200;
-/// The upgraded throughput (Cloud API, "Throughput").
-const MOST_PER_SECOND: u32 = 1_000;
-/// Ten seconds of the upgraded throughput.
-const MOST_BURST: u32 = 10_000;
-/// An hour between two messages to one recipient is no pace any more.
-const MOST_PAIR_SECONDS: u32 = 3_600;
-/// A minute: callers' own timeouts end before.
-const MOST_WAIT_MS: u32 = 60_000;
 
 /// Reads one number. Its id is told even where the rest has problems, so that a caller's mention of it is not one more;
 /// `declared` has the line of each id so far.
@@ -75,7 +64,7 @@ pub(super) fn read(
         .map(|value| read_unverified(&value))
         .unwrap_or_default();
     let media = read_media(section.section("media", MEDIA_KEYS).as_ref(), storage);
-    let sends = read_sends(section.section("sends", SENDS_KEYS).as_ref());
+    let sends = sends::read(section.section("sends", sends::KEYS).as_ref());
     let policy = id.zip(storage).map(|(phone_number_id, storage)| NumberPolicy {
         phone_number_id,
         waba_id,
@@ -282,41 +271,4 @@ fn read_host(value: &Value<'_>) -> Option<String> {
         shown(text)
     ));
     None
-}
-
-fn read_sends(section: Option<&Section<'_>>) -> SendsPolicy {
-    let mut sends = SendsPolicy {
-        per_second: 80,
-        burst: 80,
-        pair: PairLimit {
-            seconds: 6,
-            burst: 45,
-        },
-        when_limited: WhenLimited::Wait,
-        max_wait_ms: 2_000,
-    };
-    let Some(section) = section else {
-        return sends;
-    };
-    sends.per_second = section.integer_or(
-        "per_second",
-        1..=MOST_PER_SECOND,
-        "messages per second",
-        sends.per_second,
-    );
-    sends.burst = section.integer_or("burst", 1..=MOST_BURST, "messages at once", sends.per_second);
-    if let Some(pair) = section.section("pair", PAIR_KEYS) {
-        sends.pair.seconds = pair.integer_or(
-            "seconds",
-            1..=MOST_PAIR_SECONDS,
-            "seconds per message",
-            sends.pair.seconds,
-        );
-        sends.pair.burst = pair.integer_or("burst", 1..=MOST_BURST, "messages at once", sends.pair.burst);
-    }
-    let words = [("wait", WhenLimited::Wait), ("reject", WhenLimited::Reject)];
-    sends.when_limited = section.word_or("when_limited", &words, sends.when_limited);
-    sends.max_wait_ms =
-        section.integer_or("max_wait_ms", 0..=MOST_WAIT_MS, "milliseconds", sends.max_wait_ms);
-    sends
 }

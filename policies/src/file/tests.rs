@@ -1,9 +1,11 @@
 mod callers;
 mod numbers;
+mod portfolios;
 mod properties;
+mod sends;
 
 use super::*;
-use crate::policy::NumberPolicy;
+use crate::policy::{NumberPolicy, SendClass, WhenLimited};
 
 /// A number that has nothing wrong, to go before or after what has.
 const GOOD: &str = "[[number]]\nphone_number_id = \"1001\"\nstorage = { mode = \"no_storage\" }\n";
@@ -70,26 +72,40 @@ reuse = false
 [number.sends]
 per_second = 80
 burst = 80
+kept_for_inbound = 0
 pair = { seconds = 6, burst = 45 }
 when_limited = "wait"
 max_wait_ms = 2000
+[number.sends.classes]
+authentication = { when_limited = "reject", templates = ["one_time_code"] }
 [[caller]]
 name = "billing"
 key_sha256 = "0000000000000000000000000000000000000000000000000000000000000001"
 numbers = ["106540352242922"]
 may = ["send", "media"]
+weight = 3
 [[caller]]
 name = "setup"
 tls_san = "setup.bank.example"
 numbers = ["106540352242922"]
 may = ["storage"]
+[[portfolio]]
+numbers = ["106540352242922"]
+unique_recipients_24h = 2000
 "#;
     let policies = parse(text).unwrap();
     let mut expected = crate::rules::testing::number(106_540_352_242_922, crate::StorageMode::NoStorage);
     expected.waba_id = Some(crate::rules::testing::id(102_290_129_340_398));
+    let classes = &mut expected.sends.classes;
+    classes
+        .when_limited
+        .insert(SendClass::Authentication, WhenLimited::Reject);
+    let code = "one_time_code".to_owned();
+    classes.templates.insert(code, SendClass::Authentication);
     let number = &policies.numbers[&expected.phone_number_id];
     assert_eq!(format!("{number:?}"), format!("{expected:?}"));
-    assert_eq!(policies.callers.len(), 2);
+    let weights = policies.callers.iter().map(|caller| caller.weight.get());
+    assert_eq!(weights.collect::<Vec<_>>(), [3, 1]);
     // Each of these keys is known, and no other: one letter more makes it unknown.
     for key in text
         .lines()
@@ -163,13 +179,13 @@ fn every_unknown_key_is_named_with_those_that_are_known() {
                 key = \"k\"\n\
                 numbers = [\"1001\"]\n\
                 may = [\"send\"]\n\
-                [[portfolio]]\n";
+                [[portfolios]]\n";
     let found: Vec<_> = problems(text)
         .into_iter()
         .map(|problem| (problem.line, problem.column, problem.key, problem.message))
         .collect();
     let expected = [
-        (1, 1, "enforcment", "enforcement, number, caller"),
+        (1, 1, "enforcment", "enforcement, number, caller, portfolio"),
         (4, 34, "number[0].storage.country", "mode, region"),
         (5, 1, "number[0].medai", "phone_number_id, waba_id, storage"),
         (7, 17, "number[0].media.ttl_minutes.maximum", "min, max, default"),
@@ -178,11 +194,16 @@ fn every_unknown_key_is_named_with_those_that_are_known() {
             10,
             1,
             "number[0].sends.per_minute",
-            "per_second, burst, pair, when_limited, max_wait_ms",
+            "per_second, burst, kept_for_inbound, pair, when_limited, max_wait_ms, classes",
         ),
         (11, 10, "number[0].sends.pair.second", "seconds, burst"),
-        (15, 1, "caller[0].key", "name, key_sha256, tls_san, numbers, may"),
-        (18, 3, "portfolio", "enforcement, number, caller"),
+        (
+            15,
+            1,
+            "caller[0].key",
+            "name, key_sha256, tls_san, numbers, may, weight",
+        ),
+        (18, 3, "portfolios", "enforcement, number, caller, portfolio"),
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for ((line, column, key, message), expected) in found.iter().zip(expected) {

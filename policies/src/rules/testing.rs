@@ -2,6 +2,7 @@
 
 mod strategies;
 
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use super::{Case, Verdict};
@@ -12,7 +13,7 @@ use crate::message::{IdValue, MediaObject, Message, MessageKind};
 use crate::operation::{Operation, OperationClass, Request, Subject};
 use crate::policy::{
     AllowUnverified, Caller, CallerPolicy, Credential, Enforcement, Links, MediaPolicy, NumberPolicy,
-    PairLimit, PolicySet, SendsPolicy, UnknownIds, WhenLimited,
+    PairLimit, PolicySet, SendClasses, SendsPolicy, UnknownIds, WhenLimited,
 };
 use crate::reason::Reason;
 use crate::settings::Generation;
@@ -72,12 +73,14 @@ pub(crate) fn number(digits: u64, storage: StorageMode) -> NumberPolicy {
         sends: SendsPolicy {
             per_second: 80,
             burst: 80,
+            kept_for_inbound: 0,
             pair: PairLimit {
                 seconds: 6,
                 burst: 45,
             },
             when_limited: WhenLimited::Wait,
             max_wait_ms: 2_000,
+            classes: SendClasses::default(),
         },
     }
 }
@@ -95,6 +98,7 @@ pub(crate) fn caller(name: &str, numbers: &[u64], may: &[OperationClass]) -> Cal
         credential: Credential::TlsSan(format!("{name}.bank.example")),
         numbers: numbers.iter().map(|digits| id(*digits)).collect(),
         may: may.to_vec(),
+        weight: NonZeroU32::MIN,
     }
 }
 

@@ -34,6 +34,19 @@ fn callers_are_read() {
 }
 
 #[test]
+fn a_callers_weight_has_bounds() {
+    let rest = "name = \"a\"\ntls_san = \"a.example\"\nnumbers = [\"1001\"]\nmay = [\"send\"]";
+    for (weight, read) in [("1", 1), ("100", 100)] {
+        let policies = parse(&format!("{GOOD}[[caller]]\n{rest}\nweight = {weight}\n")).unwrap();
+        assert_eq!(policies.callers[0].weight.get(), read);
+    }
+    for weight in ["0", "101", "-1", "1.5", "\"2\""] {
+        let lines = format!("{rest}\nweight = {weight}");
+        assert_caller_problem(&lines, 9, "weight", &["from 1 to 100"]);
+    }
+}
+
+#[test]
 fn a_callers_name_is_short_plain_and_its_own() {
     let rest = "tls_san = \"a.example\"\nnumbers = [\"1001\"]\nmay = [\"send\"]";
     for name in ["", "two words", "naïve", "a/b", &"a".repeat(65)] {

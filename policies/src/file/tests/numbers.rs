@@ -1,7 +1,7 @@
 use super::{GOOD, assert_number_problem, assert_problem, only_number, problems};
 use crate::file::parse;
 use crate::operation::UnverifiedOperation;
-use crate::policy::{Enforcement, Links, PairLimit, SendsPolicy, UnknownIds, WhenLimited};
+use crate::policy::{Enforcement, Links, PairLimit, SendClasses, SendsPolicy, UnknownIds, WhenLimited};
 use crate::storage::{Region, StorageMode};
 use crate::ttl::TtlBounds;
 
@@ -22,12 +22,14 @@ fn what_is_left_out_has_its_default() {
     let sends = SendsPolicy {
         per_second: 80,
         burst: 80,
+        kept_for_inbound: 0,
         pair: PairLimit {
             seconds: 6,
             burst: 45,
         },
         when_limited: WhenLimited::Wait,
         max_wait_ms: 2_000,
+        classes: SendClasses::default(),
     };
     assert_eq!(number.sends, sends);
     let policies = parse(GOOD).unwrap();

@@ -28,6 +28,7 @@ fn declared_numbers() -> impl Strategy<Value = (String, NumberPolicy)> {
         option::of((1u32..=3_600, 1u32..=10_000)),
         option::of(any::<bool>()),
         option::of(0u32..=60_000),
+        option::of(0u32..1_000),
     );
     let general = (
         option::of(1u64..u64::MAX),
@@ -39,7 +40,7 @@ fn declared_numbers() -> impl Strategy<Value = (String, NumberPolicy)> {
     (general, media, sends).prop_map(|(general, media, sends)| {
         let (waba, storage, verify, deregister, unverified) = general;
         let (ttl, unknown_ids, hosts, cache, reuse) = media;
-        let (per_second, burst, pair, wait, max_wait) = sends;
+        let (per_second, burst, pair, wait, max_wait, kept) = sends;
         let mut number = crate::rules::testing::number(1001, storage);
         let mut text = String::from("[[number]]\nphone_number_id = \"1001\"\n");
         let mut line = |written: String| text.push_str(&(written + "\n"));
@@ -109,6 +110,10 @@ fn declared_numbers() -> impl Strategy<Value = (String, NumberPolicy)> {
         if let Some(burst) = burst {
             line(format!("burst = {burst}"));
         }
+        if let Some(kept) = kept {
+            number.sends.kept_for_inbound = kept % number.sends.per_second;
+            line(format!("kept_for_inbound = {}", number.sends.kept_for_inbound));
+        }
         if let Some((seconds, burst)) = pair {
             line(format!("pair = {{ seconds = {seconds}, burst = {burst} }}"));
             number.sends.pair = PairLimit { seconds, burst };
@@ -138,6 +143,11 @@ fn mixed_up_files() -> impl Strategy<Value = String> {
         "[[number]]",
         "[number]",
         "[[caller]]",
+        "[[portfolio]]",
+        "[number.sends.classes.utility]",
+        "templates = [\"a\", 1]",
+        "unique_recipients_24h = 250",
+        "weight = 2",
         "[number.media]",
         "[number.sends]",
         "phone_number_id = \"1001\"",
@@ -195,6 +205,10 @@ proptest! {
             for caller in &policies.callers {
                 prop_assert!(!caller.numbers.is_empty() && !caller.may.is_empty());
                 prop_assert!(caller.numbers.iter().all(|number| policies.numbers.contains_key(number)));
+            }
+            for portfolio in &policies.portfolios {
+                prop_assert!(!portfolio.numbers.is_empty() && portfolio.unique_recipients_24h > 0);
+                prop_assert!(portfolio.numbers.iter().all(|number| policies.numbers.contains_key(number)));
             }
         }
     }

@@ -418,6 +418,7 @@ pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
                             .map(|number| (number.phone_number_id, number))
                             .collect(),
                         callers,
+                        portfolios: Vec::new(),
                     },
                     request: Request {
                         subject,

@@ -1,0 +1,78 @@
+//! How many different recipients a portfolio messaged outside a service window in the last 24 hours, exactly.
+
+use super::aged::Aged;
+use super::recipient::RecipientId;
+
+/// The recipients of one portfolio's moving 24 hours.
+#[derive(Debug)]
+pub(super) struct Uniques {
+    limit: usize,
+    /// The length of the window, in nanoseconds.
+    window: u64,
+    recipients: Aged<()>,
+}
+
+impl Uniques {
+    pub(super) fn new(limit: u32, window: u64) -> Self {
+        Self {
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            window,
+            recipients: Aged::default(),
+        }
+    }
+
+    /// Counts all that `others` count: the numbers of this portfolio were in theirs.
+    pub(super) fn take_over<'u>(&mut self, others: impl IntoIterator<Item = &'u Self>) {
+        let others = others.into_iter().flat_map(|other| other.recipients.iter());
+        let mut all: Vec<_> = others.map(|(recipient, at, ())| (at, recipient)).collect();
+        all.sort_unstable_by_key(|(at, _)| *at);
+        for (at, recipient) in all {
+            self.recipients.put(recipient, at, ());
+        }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many are counted at `now`.
+    pub(super) fn count(&mut self, now: u64) -> usize {
+        while let Some((oldest, at, ())) = self.recipients.oldest()
+            && now.saturating_sub(at) >= self.window
+        {
+            self.recipients.remove(oldest);
+        }
+        self.recipients.len()
+    }
+
+    /// How long until there is a place for `recipient`: 0 if they are counted already, or there is one now.
+    pub(super) fn wait(&mut self, recipient: RecipientId, now: u64) -> u64 {
+        if self.count(now) < self.limit || self.recipients.get(recipient).is_some() {
+            return 0;
+        }
+        let oldest = self.recipients.oldest();
+        oldest.map_or(0, |(_, at, ())| (at + self.window).saturating_sub(now))
+    }
+
+    /// Counts `recipient` from now on; whether they were not before.
+    pub(super) fn count_in(&mut self, recipient: RecipientId, now: u64) -> bool {
+        self.recipients.put(recipient, now, ())
+    }
+
+    /// Uncounts a recipient whose first message was not sent after all; `at` is when they were counted.
+    pub(super) fn give_back(&mut self, recipient: RecipientId, at: u64) {
+        if self.recipients.get(recipient) == Some((at, ())) {
+            self.recipients.remove(recipient);
+        }
+    }
+
+    /// `before` and `now` are one recipient, who counts once, from the later message on.
+    pub(super) fn join(&mut self, before: RecipientId, now: RecipientId) {
+        let at = |id| self.recipients.get(id).map(|(at, ())| at);
+        if at(before) > at(now) {
+            self.recipients.rename(before, now);
+        } else {
+            self.recipients.remove(before);
+        }
+    }
+}
