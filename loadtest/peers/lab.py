@@ -218,6 +218,8 @@ class Bench:
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="curfew-peers-")
         self.folder = Path(self._folder.name)
+        # nginx's worker is another user where its master is root.
+        self.folder.chmod(0o711)
         self._programs = []
 
     def __enter__(self):
