@@ -9,12 +9,14 @@ use std::num::NonZeroU64;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+
+use super::break_off::{BreakOff, Ends};
 
 /// Shared by the parts of one connection.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct Activity {
     idle_since: Mutex<Instant>,
     /// HTTP/2: what waits for the client to take it.
     delivery: Mutex<Delivery>,
+    /// HTTP/1: when what was taken on to be written has to be gone.
+    ends: Ends,
 }
 
 /// Answers whose next bytes the client could have, and when it last took any.
@@ -64,6 +68,7 @@ impl Activity {
                 offered: 0,
                 since: Instant::now(),
             }),
+            ends: Ends::default(),
         })
     }
 
@@ -76,6 +81,19 @@ impl Activity {
     pub(super) fn set_open_body(&self, request: Option<NonZeroU64>) {
         self.open_body
             .store(request.map_or(0, NonZeroU64::get), Ordering::Relaxed);
+    }
+
+    /// Everything that hyper has taken on is written.
+    pub(super) fn all_written(&self) {
+        // A body that is still given may have more to come.
+        if self.in_flight.load(Ordering::Relaxed) == 0 {
+            self.ends.clear();
+        }
+    }
+
+    /// When something has to be gone that waits to be written.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.ends.poll_any(cx)
     }
 
     /// Counts a request until the guard is dropped.
@@ -138,6 +156,11 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// Has the connection broken off when `end` comes before the answer is written.
+    pub(super) fn ends_at(&self, end: &BreakOff) {
+        self.activity.ends.add(end);
+    }
+
     /// Whether the answer to this request, if given now over HTTP/1, must close the connection: because the
     /// listener drains, or because the request's body has not been read (RFC 9112 section 9.3).
     pub(super) fn closes(&self) -> bool {

@@ -19,6 +19,7 @@ use tower::util::Oneshot;
 
 use super::activity::{Activity, InFlight, Offer};
 use super::alarm::Alarm;
+use super::break_off::BreakOff;
 use super::limits::FrontDoorLimits;
 use super::{FrontDoorRefusal, REFUSED_METHOD};
 use crate::headers;
@@ -190,8 +191,11 @@ where
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let end = response.extensions_mut().remove::<BreakOff>();
         if !*this.http1 {
             headers::detach(response.headers_mut());
+        } else if let (Some(end), Some(in_flight)) = (&end, &in_flight) {
+            in_flight.ends_at(end);
         }
         Poll::Ready(Ok(response.map(|inner| CountedBody {
             offer: in_flight.as_ref().filter(|_| !*this.http1).map(Offer::new),

@@ -10,6 +10,7 @@
 mod activity;
 mod alarm;
 mod body;
+mod break_off;
 mod bridge;
 mod chunked;
 mod detect;
@@ -24,6 +25,7 @@ mod target;
 mod tls;
 
 pub use body::{BodyReadError, IdleTimeoutBody};
+pub use break_off::BreakOff;
 pub use head::{BodyFraming, Head, HeadScanner, check_head};
 pub use limits::FrontDoorLimits;
 pub use listen::{ConnInfo, Drained, ServerOptions, serve, serve_stream};

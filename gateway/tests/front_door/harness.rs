@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use curfew::server::{
-    BodyReadError, ConnInfo, Drained, FrontDoorLimits, IdleTimeoutBody, ServerOptions, refusal_of, serve,
-    serve_stream,
+    BodyReadError, BreakOff, ConnInfo, Drained, FrontDoorLimits, IdleTimeoutBody, ServerOptions, refusal_of,
+    serve, serve_stream,
 };
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -40,7 +40,7 @@ pub(crate) struct Recorder {
     pub(crate) limits: FrontDoorLimits,
     seen: Arc<Mutex<Vec<Seen>>>,
     sans: Arc<Mutex<Vec<String>>>,
-    /// Requests to `/wait` and `/judge` go on when this is notified.
+    /// Requests to `/wait` and `/judge` go on when this is notified; the answer to `/ending` has its end then.
     pub(crate) gate: Arc<Notify>,
     /// Notified when such a request has arrived.
     pub(crate) arrived: Arc<Notify>,
@@ -92,16 +92,22 @@ impl Recorder {
             Err(BodyReadError::Broken(error)) => return plain(StatusCode::BAD_REQUEST, error.to_string()),
         };
         let answer = match target.as_str() {
-            "/large" => "x".repeat(8 * 1024 * 1024),
+            "/large" | "/ending" => "x".repeat(8 * 1024 * 1024),
             _ => format!("ok {} {target} {}", head.method, body.len()),
         };
+        let mut answer = plain(StatusCode::OK, answer);
+        if target == "/ending" {
+            let gate = Arc::clone(&self.gate);
+            let end = BreakOff::when(async move { gate.notified().await });
+            answer.extensions_mut().insert(end);
+        }
         self.seen.lock().unwrap().push(Seen {
             method: head.method.to_string(),
             target,
             body,
             header_count: head.headers.len(),
         });
-        plain(StatusCode::OK, answer)
+        answer
     }
 }
 

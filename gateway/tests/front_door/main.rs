@@ -10,6 +10,8 @@ mod corpus;
 #[cfg(test)]
 mod accepted;
 #[cfg(test)]
+mod break_off;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod frames;

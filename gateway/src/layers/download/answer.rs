@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::body::ResponseBody;
 use crate::call::Answer;
 use crate::graph::answer::MediaContent;
+use crate::server::BreakOff;
 use crate::stores::media_cache::MediumReader;
 
 /// Where a medium came from: `hit`, `miss` or `bypass`.
@@ -119,7 +120,12 @@ impl Head {
         // What was fetched for this very request has no age (RFC 9111, section 5.1).
         let age = matches!(via, Via::Hit | Via::Joined).then(|| reader.age());
         let size = reader.size();
+        let ended = reader.ended();
         let mut answer = self.whole(via, ResponseBody::Medium(reader));
+        // The chunks that a client does not take are lent by the copy.
+        answer.extensions_mut().insert(BreakOff::when(async {
+            ended.await;
+        }));
         let headers = answer.headers_mut();
         headers.insert(ACCEPT_RANGES, BYTES);
         put_age(headers, age);
