@@ -23,6 +23,7 @@ use crate::config::{self, Config, PemError, StoreConfig, TlsError};
 use crate::graph::media_host::MediaHosts;
 use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
+use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, url_signer};
 use crate::layers::reuse::Reuse;
@@ -84,6 +85,20 @@ pub struct Gateway {
     media_cache: MediaCache,
     minute: Minute,
     readiness: Readiness,
+}
+
+/// The policies in force.
+pub struct InForce {
+    policies: Arc<ArcSwap<PolicySet>>,
+    media_cache: MediaCache,
+}
+
+impl InForce {
+    /// Puts `new` in force for requests that come from now on, and ends at once what is kept and would not be under `new`. A
+    /// request that came before is judged by what was in force then.
+    pub fn replace(&self, new: PolicySet) {
+        adopt(&self.policies, &self.media_cache, new);
+    }
 }
 
 /// What is remembered, as the stack's parts share it.
@@ -167,6 +182,15 @@ impl Gateway {
     /// When the system does not say.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin_listener.local_addr()
+    }
+
+    /// The policies in force, to be replaced while it serves.
+    #[must_use]
+    pub fn policies(&self) -> InForce {
+        InForce {
+            policies: Arc::clone(&self.parts.policies),
+            media_cache: self.media_cache.clone(),
+        }
     }
 
     /// Serves until `shutdown` completes, then lets requests under way end, and with them what was begun for callers who have

@@ -1,6 +1,6 @@
 //! `curfew run`: the gateway.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use curfew_policies::Minute;
@@ -8,12 +8,13 @@ use curfew_policies::Minute;
 use super::{Failure, harden, log_to_stderr, parse_minute, signals};
 use crate::clock::Clock;
 use crate::config;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, InForce};
 
 /// Run the gateway.
 ///
 /// Reads curfew.toml and the policies that it names, and starts only if both are right. SIGTERM or SIGINT lets requests
-/// under way end, for at most 30 seconds.
+/// under way end, for at most 30 seconds. SIGHUP reads both again: if they are right, the policies are in force for requests
+/// from then on; if not, nothing changes.
 #[derive(Args, Debug)]
 pub struct Run {
     /// The configuration.
@@ -38,11 +39,34 @@ pub(super) async fn run(args: Run) -> Result<(), Failure> {
     let minute = args.minute.unwrap_or(Minute::REAL);
     let gateway = Gateway::bind(&loaded.config, loaded.policies, minute, Clock::system()).await?;
     let told_to_end = signals::told_to_end();
+    let in_force = gateway.policies();
+    let reloads = signals::at_each_reload(|| reload(&args.config, &in_force));
     tracing::info!(address = %gateway.address()?, admin = %gateway.admin_address()?, "listening");
     if loaded.config.telemetry.is_some() {
         tracing::warn!("[telemetry] is read but not sent by this version");
     }
-    let drained = gateway.serve(told_to_end).await;
+    let drained = tokio::select! {
+        drained = gateway.serve(told_to_end) => drained,
+        never = reloads => match never {},
+    };
     tracing::info!(cut_off = drained.cut_off, "stopped");
     Ok(())
+}
+
+/// Reads the policies anew. What else curfew.toml says takes a restart, but it has to be right: a policy is judged beside it.
+async fn reload(config: &Path, in_force: &InForce) {
+    let path = config.to_owned();
+    match tokio::task::spawn_blocking(move || config::load(&path)).await {
+        Ok(Ok(loaded)) => {
+            let (numbers, callers) = (loaded.policies.numbers.len(), loaded.policies.callers.len());
+            in_force.replace(loaded.policies);
+            tracing::info!(numbers, callers, "policies reloaded");
+        }
+        Ok(Err(problems)) => {
+            for problem in problems.iter() {
+                tracing::error!(%problem, "policies not reloaded: what was in force stays in force");
+            }
+        }
+        Err(_) => tracing::error!("policies not reloaded: reading them failed"),
+    }
 }

@@ -69,8 +69,17 @@ impl Program {
 
     /// Asks it to end (SIGTERM).
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks it to read its policies anew (SIGHUP).
+    pub fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("it runs");
-        kill_process(Pid::from_child(child), Signal::TERM).expect("a signal");
+        kill_process(Pid::from_child(child), signal).expect("a signal");
     }
 
     /// Its process id.
