@@ -9,14 +9,14 @@ use std::num::NonZeroU64;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::break_off::{BreakOff, Ends};
+use super::break_off::{BreakOff, Ends, Hold};
 
 /// Shared by the parts of one connection.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Activity {
     idle_since: Mutex<Instant>,
     /// HTTP/2: what waits for the client to take it.
     delivery: Mutex<Delivery>,
-    /// HTTP/1: when what was taken on to be written has to be gone.
+    /// When what was taken on to be written has to be gone.
     ends: Ends,
 }
 
@@ -81,19 +81,6 @@ impl Activity {
     pub(super) fn set_open_body(&self, request: Option<NonZeroU64>) {
         self.open_body
             .store(request.map_or(0, NonZeroU64::get), Ordering::Relaxed);
-    }
-
-    /// Everything that hyper has taken on is written.
-    pub(super) fn all_written(&self) {
-        // A body that is still given may have more to come.
-        if self.in_flight.load(Ordering::Relaxed) == 0 {
-            self.ends.clear();
-        }
-    }
-
-    /// When something has to be gone that waits to be written.
-    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.ends.poll_any(cx)
     }
 
     /// Counts a request until the guard is dropped.
@@ -156,9 +143,9 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Has the connection broken off when `end` comes before the answer is written.
-    pub(super) fn ends_at(&self, end: &BreakOff) {
-        self.activity.ends.add(end);
+    /// Has the connection broken off soon after `end`, if anybody has the returned value then.
+    pub(super) fn ends_at(&self, end: &BreakOff) -> Hold {
+        self.activity.ends.add(end)
     }
 
     /// Whether the answer to this request, if given now over HTTP/1, must close the connection: because the
@@ -178,8 +165,8 @@ impl Drop for InFlight {
 
 /// Bytes of one HTTP/2 answer that the client may take: while it exists, the connection waits for the client.
 ///
-/// hyper asks an answer's body for bytes only once the client's windows have room, so a body cannot see by itself that the
-/// client takes nothing.
+/// A body cannot see by itself that the client takes nothing: hyper asks it for more when it likes. So this goes along with the
+/// bytes, until h2 has written them and lets them go.
 #[derive(Debug)]
 pub(super) struct Offer(Arc<Activity>);
 
@@ -218,6 +205,8 @@ pub(super) struct Patience {
 
 /// Runs one connection to its end.
 ///
+/// It is broken off when it still has bytes whose [end](BreakOff) came a moment ago.
+///
 /// It is asked to end, after what it is doing, when it has been idle for `keep_alive_idle` or when `drain` turns
 /// true. A request whose head has begun to arrive is still answered. It is broken off when its client takes nothing of the
 /// answers that it could have for `delivery`, and so long after it was asked to end without any request.
@@ -245,6 +234,9 @@ where
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result);
+            }
+            if activity.ends.poll_overdue(cx).is_ready() {
+                return Poll::Ready(Ok(()));
             }
             if let (Some(mut alarm), Some(limit)) = (stalled.as_mut().as_pin_mut(), delivery) {
                 while alarm.as_mut().poll(cx).is_ready() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -19,7 +19,7 @@ use tower::util::Oneshot;
 
 use super::activity::{Activity, InFlight, Offer};
 use super::alarm::Alarm;
-use super::break_off::BreakOff;
+use super::break_off::{BreakOff, Hold};
 use super::limits::FrontDoorLimits;
 use super::{FrontDoorRefusal, REFUSED_METHOD};
 use crate::headers;
@@ -192,25 +192,34 @@ where
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let end = response.extensions_mut().remove::<BreakOff>();
+        let hold = in_flight.as_ref().zip(end.as_ref());
+        let hold = hold.map(|(in_flight, end)| in_flight.ends_at(end));
         if !*this.http1 {
             headers::detach(response.headers_mut());
-        } else if let (Some(end), Some(in_flight)) = (&end, &in_flight) {
-            in_flight.ends_at(end);
         }
         Poll::Ready(Ok(response.map(|inner| CountedBody {
             offer: in_flight.as_ref().filter(|_| !*this.http1).map(Offer::new),
             inner,
+            rest: None,
+            hold,
             in_flight,
             http1: *this.http1,
         })))
     }
 }
 
+/// The most that HTTP/2 gets at once of an answer, in bytes: one frame (RFC 9113, section 4.2). Whether a client takes
+/// anything shows when such a piece is let go.
+const HTTP2_PIECE: usize = 16 * 1024;
+
 pin_project! {
     /// A response body that keeps its request counted.
     pub(super) struct CountedBody<B> {
         #[pin]
         inner: B,
+        // Given by `inner`, and to be given on.
+        rest: Option<Bytes>,
+        hold: Option<Hold>,
         // Dropped before the request is no longer counted.
         offer: Option<Offer>,
         in_flight: Option<InFlight>,
@@ -218,16 +227,40 @@ pin_project! {
     }
 }
 
-impl<B: Body> Body for CountedBody<B> {
-    type Data = B::Data;
+/// Bytes in hyper's hands.
+struct Piece {
+    bytes: Bytes,
+    _hold: Option<Hold>,
+    offer: Option<Offer>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(offer) = &self.offer {
+            offer.taken();
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for CountedBody<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        let frame = this.inner.poll_frame(cx);
+        let frame = match this.rest.take() {
+            Some(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
+            None => this.inner.poll_frame(cx),
+        };
         // HTTP/1 sees at the socket whether its client takes anything.
         if !*this.http1 {
             match (&frame, &this.offer) {
@@ -236,14 +269,38 @@ impl<B: Body> Body for CountedBody<B> {
                 (Poll::Ready(_), None) => *this.offer = this.in_flight.as_ref().map(Offer::new),
             }
         }
-        frame
+        let Some(frame) = ready!(frame).transpose()? else {
+            return Poll::Ready(None);
+        };
+        let frame = frame.map_data(|mut bytes| {
+            if *this.http1 && this.hold.is_none() {
+                return bytes;
+            }
+            if !*this.http1 && bytes.len() > HTTP2_PIECE {
+                *this.rest = Some(bytes.split_off(HTTP2_PIECE));
+            }
+            Bytes::from_owner(Piece {
+                bytes,
+                _hold: this.hold.clone(),
+                offer: this.in_flight.as_ref().filter(|_| !*this.http1).map(Offer::new),
+            })
+        });
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let rest = self.rest.as_ref().map_or(0, Bytes::len);
+        let rest = u64::try_from(rest).unwrap_or(u64::MAX);
+        let inner = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower().saturating_add(rest));
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint
     }
 }

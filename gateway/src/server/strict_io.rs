@@ -352,14 +352,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for StrictIo<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> StrictIo<S> {
-    /// Bounds how long a client may refuse to take bytes: not beyond their end either.
+    /// Bounds how long a client may refuse to take bytes.
     fn bounded<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.write_wait.clear();
         } else if self.write_wait.rings(cx, self.limits.body_idle_timeout) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        } else if self.activity.poll_end(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         written
     }
@@ -394,7 +392,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<S> {
         if matches!(flushed, Poll::Ready(Ok(()))) {
             // hyper flushes only what it has written to the end.
             this.writing = false;
-            this.activity.all_written();
         }
         this.bounded(cx, flushed)
     }

@@ -92,11 +92,12 @@ impl Recorder {
             Err(BodyReadError::Broken(error)) => return plain(StatusCode::BAD_REQUEST, error.to_string()),
         };
         let answer = match target.as_str() {
+            "/ending-small" => "x".repeat(10_000),
             "/large" | "/ending" => "x".repeat(8 * 1024 * 1024),
             _ => format!("ok {} {target} {}", head.method, body.len()),
         };
         let mut answer = plain(StatusCode::OK, answer);
-        if target == "/ending" {
+        if target.starts_with("/ending") {
             let gate = Arc::clone(&self.gate);
             let end = BreakOff::when(async move { gate.notified().await });
             answer.extensions_mut().insert(end);

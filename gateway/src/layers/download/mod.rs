@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use curfew_policies::{NumberPolicy, Origin, Pin, Timestamp};
 use http_body::Body as _;
+use tokio::time::sleep;
 use tower::Service;
 
 use super::ask::Asker;
@@ -27,6 +28,7 @@ use crate::clock::Deadline;
 use crate::error::GatewayError;
 use crate::graph::answer::MediaContent;
 use crate::graph::media_host::MediaUrl;
+use crate::server::BreakOff;
 use crate::stores::Claims;
 use crate::stores::media_cache::{
     EndReason, Failure, Fill, Life, MediaKey, MediumReader, Opened, PurgeOrder, Scope,
@@ -268,9 +270,14 @@ where
         let mut content = self.flight.content.clone();
         let body = self.flight.answer().await.map_err(error_of)?;
         content.size = content.size.or(body.size_hint().exact());
-        let mut body = CheckedBody::new(key, body, &content, deadline, clock);
+        let mut body = CheckedBody::new(key, body, &content, deadline, clock.clone());
         body.begin().await.map_err(ended)?;
-        Ok(head.whole(Via::Bypass, ResponseBody::Checked(Box::new(body))))
+        let mut answer = head.whole(Via::Bypass, ResponseBody::Checked(Box::new(body)));
+        if let Some(deadline) = deadline {
+            let left = deadline.monotonic().since(clock.monotonic());
+            answer.extensions_mut().insert(BreakOff::when(sleep(left)));
+        }
+        Ok(answer)
     }
 
     /// What is known of the medium; `None` for one that is said to be gone already.
