@@ -85,19 +85,34 @@ pub struct Gateway {
     media_cache: MediaCache,
     minute: Minute,
     readiness: Readiness,
+    has_token: bool,
 }
 
 /// The policies in force.
 pub struct InForce {
     policies: Arc<ArcSwap<PolicySet>>,
     media_cache: MediaCache,
+    has_token: bool,
 }
+
+/// Policies that name callers cannot be put in force in a gateway that was started without a token of its own.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("they name callers, which takes upstream.token, and the gateway was started without one: restart it")]
+pub struct NoToken;
 
 impl InForce {
     /// Puts `new` in force for requests that come from now on, and ends at once what is kept and would not be under `new`. A
     /// request that came before is judged by what was in force then.
-    pub fn replace(&self, new: PolicySet) {
+    ///
+    /// # Errors
+    ///
+    /// [`NoToken`]; then nothing changes.
+    pub fn replace(&self, new: PolicySet) -> Result<(), NoToken> {
+        if !new.callers.is_empty() && !self.has_token {
+            return Err(NoToken);
+        }
         adopt(&self.policies, &self.media_cache, new);
+        Ok(())
     }
 }
 
@@ -163,6 +178,7 @@ impl Gateway {
             media_cache,
             minute,
             readiness: Readiness::default(),
+            has_token: config.upstream.token.is_some(),
         })
     }
 
@@ -190,6 +206,7 @@ impl Gateway {
         InForce {
             policies: Arc::clone(&self.parts.policies),
             media_cache: self.media_cache.clone(),
+            has_token: self.has_token,
         }
     }
 
@@ -206,6 +223,7 @@ impl Gateway {
             media_cache,
             minute,
             readiness,
+            has_token: _,
         } = self;
         // In a task of its own: no end waits for whatever else this one has to do. It ends with the set.
         let mut reaper = JoinSet::new();

@@ -115,6 +115,22 @@ async fn right_policies_are_in_force_at_once() {
 }
 
 #[tokio::test]
+async fn callers_are_not_taken_where_the_gateway_has_no_token_for_them() {
+    let mut world = World::start().await;
+    let media = world.upload().await;
+    let caller = common::caller_table("billing", "cfw_billing", &[DEFAULT], &["media"]);
+    let path = world.folder.path().join("curfew.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(world.folder.path().join("token"), TOKEN).unwrap();
+    fs::write(&path, format!("{config}token = {{ file = \"token\" }}\n")).unwrap();
+    let line = world
+        .reload(&format!("{}{caller}", policies("")), "policies not reloaded")
+        .await;
+    assert!(line.contains("upstream.token"), "{line}");
+    assert_eq!(world.download(media).await, "miss");
+}
+
+#[tokio::test]
 async fn wrong_policies_change_nothing() {
     let mut world = World::start().await;
     let media = world.upload().await;

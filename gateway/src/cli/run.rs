@@ -53,18 +53,22 @@ pub(super) async fn run(args: Run) -> Result<(), Failure> {
     Ok(())
 }
 
+const NOT_RELOADED: &str = "policies not reloaded: what was in force stays in force";
+
 /// Reads the policies anew. What else curfew.toml says takes a restart, but it has to be right: a policy is judged beside it.
 async fn reload(config: &Path, in_force: &InForce) {
     let path = config.to_owned();
     match tokio::task::spawn_blocking(move || config::load(&path)).await {
         Ok(Ok(loaded)) => {
             let (numbers, callers) = (loaded.policies.numbers.len(), loaded.policies.callers.len());
-            in_force.replace(loaded.policies);
-            tracing::info!(numbers, callers, "policies reloaded");
+            match in_force.replace(loaded.policies) {
+                Ok(()) => tracing::info!(numbers, callers, "policies reloaded"),
+                Err(problem) => tracing::error!(%problem, "{NOT_RELOADED}"),
+            }
         }
         Ok(Err(problems)) => {
             for problem in problems.iter() {
-                tracing::error!(%problem, "policies not reloaded: what was in force stays in force");
+                tracing::error!(%problem, "{NOT_RELOADED}");
             }
         }
         Err(_) => tracing::error!("policies not reloaded: reading them failed"),

@@ -57,6 +57,13 @@ pub fn is_authorization_refusal(status: StatusCode, body: &[u8]) -> bool {
     })
 }
 
+/// Whether an answer says that what was asked about is not there, or not to be seen: code 100 with subcode 33 (Graph API,
+/// "Handling Errors").
+#[must_use]
+pub fn is_gone(body: &[u8]) -> bool {
+    Failure::read(body).is_some_and(|failure| failure.code == 100 && failure.subcode == Some(33))
+}
+
 /// `error.code` of an error answer, whatever the HTTP status (Cloud API, "Error codes": branch on the code).
 #[must_use]
 pub fn error_code(body: &[u8]) -> Option<i64> {

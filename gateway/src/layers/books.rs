@@ -216,7 +216,7 @@ where
             Some(Form::NotEnded) | None => (None, None),
         };
         if let Purpose::DeleteMedia { media } = purpose {
-            return self.book_deletion(media, answer).await;
+            return self.book_deletion(&context, media, answer).await;
         }
         let is_outcome_unknown = match &answer {
             Ok(answer) => answer.status().is_redirection(),
@@ -244,6 +244,9 @@ where
                 if !parts.status.is_success() || answer::error_code(&body).is_some() {
                     // It may have been deleted by another way than through the gateway.
                     self.books.reuse.known.forget_media(media);
+                    if context.principal.index.is_some() && answer::is_gone(&body) {
+                        self.books.let_go(media);
+                    }
                     let body = self.books.led_back(&context, MediaLinks::Kept, body)?;
                     return Ok(passed(parts, body));
                 }
@@ -354,8 +357,11 @@ where
     }
 
     /// Buries a medium unless Meta says that it is still there: what is not known to live is dead.
+    ///
+    /// That it is gone already is Meta's word only under the gateway's own token: any other may just not see it.
     async fn book_deletion(
         &self,
+        context: &Context,
         media: MediaId,
         answer: Result<MetaAnswer, ExchangeError>,
     ) -> Result<Answer, GatewayError> {
@@ -367,13 +373,12 @@ where
             Ok(answer) if answer.status().is_redirection() => Err(GatewayError::UnusableAnswer("a redirect")),
             Ok(answer) => whole(answer, SMALL_ANSWER_BYTES).await,
         };
-        if !did_nothing(&answer) {
-            self.books.grants.forget_media(media);
+        let was_gone =
+            context.principal.index.is_some() && answer.as_ref().is_ok_and(|(_, body)| answer::is_gone(body));
+        if was_gone || !did_nothing(&answer) {
             let buried = self.books.pins.bury(media).await;
             // After the pin: a download that comes between finds either no pin, or no copy.
-            self.books
-                .media_cache
-                .purge(Scope::Media(media), PurgeOrder::Delete);
+            self.books.let_go(media);
             buried.map_err(|_| GatewayError::StoreUnavailable)?;
         }
         answer.map(|(parts, body)| passed(parts, body))
@@ -473,6 +478,12 @@ impl Drop for ForgetReading {
 }
 
 impl Books {
+    /// Ends the URLs and the copies of a medium that is, or may be, gone.
+    fn let_go(&self, media: MediaId) {
+        self.grants.forget_media(media);
+        self.media_cache.purge(Scope::Media(media), PurgeOrder::Delete);
+    }
+
     /// Ends the copies of a number that is, or may be, no longer registered.
     fn purge_deregistered(&self, purpose: Purpose) {
         if let Purpose::ChangeStorage {

@@ -253,6 +253,34 @@ async fn what_meta_says_is_gone_is_kept_no_longer() {
 }
 
 #[tokio::test]
+async fn what_was_deleted_elsewhere_ends_as_soon_as_meta_says_so() {
+    for is_deleted_again in [false, true] {
+        let world = world().await;
+        let client = world.caller(KEY);
+        let bytes = bytes(1000);
+        let (media, url) = upload(&client, NO_STORAGE, &bytes).await;
+        assert_whole(&get(&client, &url, &[]).await, &bytes, "miss");
+        let other_gateway = world.another_gateway().await;
+        let other = Client::new(other_gateway.addr).bearer(KEY);
+        assert_eq!(delete(&other, media).await.status, 200);
+        assert_eq!(kept(&world).await["entries"], 1);
+        let reply = if is_deleted_again {
+            delete(&client, media).await
+        } else {
+            client.get(&format!("/v23.0/{media}")).await
+        };
+        assert_eq!((reply.status.as_u16(), reply.code()), (400, Some(100)));
+        assert_eq!(kept(&world).await["entries"], 0);
+        let reason = if is_deleted_again {
+            "media_ended"
+        } else {
+            "media_gone"
+        };
+        assert_eq!(get(&client, &url, &[]).await.reason(), Some(reason));
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_that_ends_leaves_nothing() {
     const NUMBER: u64 = 3003;
     let world = world_of(NUMBER).await;
