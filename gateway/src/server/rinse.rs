@@ -36,6 +36,9 @@ const PING: [u8; 17] = ping(0);
 /// A GOAWAY as from a client that has finished (section 6.8).
 const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// The longest payload of a frame that speaks of the connection alone, in bytes: SETTINGS with all settings that there are.
+const MOST_OF_CONTROL: usize = 64;
+
 /// What h2 begins with as its buffer for writing.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// h2 takes no further frame when less than this is free, so that only a frame with content can reach into it.
@@ -52,7 +55,7 @@ pub(super) struct Rinsed<S> {
     io: S,
     inbound: Seam,
     outbound: Seam,
-    /// Something has passed since the last rinse.
+    /// Something that may be content has passed since the last rinse.
     soiled: bool,
     /// Something has passed since the quiet was last looked at.
     stirred: bool,
@@ -90,8 +93,9 @@ impl<S> Rinsed<S> {
         }
     }
 
+    /// Something has passed: a rinse is worth its while only if it may have been content.
     fn stir(&mut self) {
-        self.soiled = true;
+        self.soiled |= std::mem::take(&mut self.inbound.carried) | std::mem::take(&mut self.outbound.carried);
         self.stirred = true;
     }
 
@@ -197,6 +201,7 @@ impl<S: AsyncWrite + Unpin> Rinsed<S> {
             taken += slice.len();
         }
         self.sifting = self.pongs_due > 0 || !self.outbound.is_between_heads();
+        self.soiled |= std::mem::take(&mut self.outbound.carried);
         // What the socket does not take now is taken with the next write or flush.
         if let Poll::Ready(Err(error)) = self.poll_held(cx) {
             return Poll::Ready(Err(error));
@@ -230,6 +235,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rinsed<S> {
             this.outbound.pass(now, &mut 0, |_| {});
             left -= now.len();
         }
+        this.stir();
         Poll::Ready(Ok(written))
     }
 
@@ -311,6 +317,10 @@ struct Seam {
     left: usize,
     /// Only a CONTINUATION may follow.
     in_header_block: bool,
+    /// The frame that is passing may carry content.
+    carries: bool,
+    /// Such a frame has passed, or a part of one.
+    carried: bool,
 }
 
 impl Seam {
@@ -335,6 +345,7 @@ impl Seam {
                 let (now, later) = bytes.split_at(self.left.min(bytes.len()));
                 keep(now);
                 self.left -= now.len();
+                self.carried |= self.carries;
                 bytes = later;
                 continue;
             }
@@ -368,6 +379,10 @@ impl Seam {
         let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
         self.left = length - (self.have - HEAD_BYTES).min(length);
         self.have = 0;
+        // PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY and WINDOW_UPDATE speak of the connection (sections 6.3 to 6.9). Long ones
+        // may carry anything.
+        self.carries = !matches!(kind, 2..=4 | 6..=8) || length > MOST_OF_CONTROL;
+        self.carried |= self.carries;
         // HEADERS, PUSH_PROMISE, CONTINUATION and their END_HEADERS (sections 6.2, 6.6, 6.10).
         if matches!(kind, 1 | 5 | 9) {
             self.in_header_block = flags & 4 == 0;
@@ -436,6 +451,19 @@ mod tests {
         assert_eq!(heads.len(), 2);
         sleep(Duration::from_secs(60)).await;
         assert!(rinse(&mut io).await.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_speaks_of_the_connection_alone_needs_no_rinse() {
+        let ping = b"\0\0\x08\x06\0\0\0\0\0opaque..";
+        let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff";
+        let (_client, mut quiet) = rinsed(&[&ping[..], &settings[..]].concat()).await;
+        quiet.write_all(b"\0\0\0\x04\x01\0\0\0\0").await.unwrap();
+        assert!(rinse(&mut quiet).await.is_empty());
+        // A long one does.
+        let long = [&b"\0\0\x50\x07\0\0\0\0\0"[..], &[0x61; 0x50]].concat();
+        let (_client, mut soiled) = rinsed(&long).await;
+        assert!(!rinse(&mut soiled).await.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
