@@ -13,9 +13,11 @@
 
 mod common;
 
+use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
 
-use common::form::Form;
+use common::form::{Form, PNG};
 use common::process::{Gateway, write_config};
 use common::{Client, DEFAULT, NO_STORAGE, TOKEN};
 use curfew_emulator::{Emulator, Options};
@@ -141,4 +143,19 @@ async fn nothing_acknowledged_is_lost_by_kill_9_of_the_gateway() {
     let gateway = Gateway::start(folder.path()).await;
     assert_all_known(&Client::new(gateway.addr).bearer(TOKEN), &all).await;
     assert!(all.len() > usize::try_from(ROUNDS).expect("a small number"));
+    assert_no_content(folder.path());
+}
+
+/// Nothing of what was uploaded is in any file that the gateways have left.
+fn assert_no_content(folder: &Path) {
+    assert!(memchr::memmem::find(&Form::image().bytes(), PNG).is_some());
+    let mut searched = 0;
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("a file").path();
+        let bytes = fs::read(&path).expect("a file");
+        assert!(memchr::memmem::find(&bytes, PNG).is_none(), "{}", path.display());
+        searched += bytes.len();
+    }
+    // The store among them.
+    assert!(searched > 4096, "{searched}");
 }
