@@ -21,4 +21,5 @@ pub mod server;
 pub mod stack;
 pub mod stores;
 pub mod upstream;
+pub mod webhooks;
 pub mod wiped_io;

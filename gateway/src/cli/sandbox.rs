@@ -119,6 +119,7 @@ fn config(args: &Sandbox, policies: &PolicySet, emulator: &Emulator) -> Result<C
         limits: Limits::default(),
         audit: None,
         telemetry: None,
+        webhooks: None,
     })
 }
 

@@ -14,6 +14,7 @@ mod pins;
 mod readings;
 mod registrations;
 mod reuse;
+mod seen;
 mod sqlite;
 
 use std::error::Error;
@@ -29,6 +30,7 @@ pub use pins::MediaPins;
 pub use readings::{Asked, SettingsReadings};
 pub use registrations::{Note, RegistrationCall, Registrations};
 pub use reuse::{KnownUpload, KnownUploads, UploadTag};
+pub use seen::SeenEvents;
 
 use crate::clock::Clock;
 

@@ -267,6 +267,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
         limits: setup.limits.clone(),
         audit: None,
         telemetry: None,
+        webhooks: None,
     };
     (setup.configure)(&mut config);
     let gateway = Gateway::bind(&config, policies, Minute::REAL, clock)

@@ -59,6 +59,8 @@ impl Site {
         }
         site.write("tls/key.pem", &made.signing_key.serialize_pem());
         site.write("secrets/app-secret", "0123456789abcdef0123456789abcdef\n");
+        site.write("tls/receiver-ca.pem", &made.cert.pem());
+        site.write("secrets/delivery-secret", "fedcba9876543210fedcba9876543210\n");
         site.write("secrets/empty", "\n");
         site.write("secrets/two-lines", "one\ntwo\n");
         site
@@ -87,6 +89,7 @@ impl Site {
 fn environment(name: &str) -> Result<String, VarError> {
     match name {
         "CURFEW_GRAPH_TOKEN" => Ok(TOKEN.to_owned()),
+        "CURFEW_VERIFY_TOKEN" => Ok("a-verify-token".to_owned()),
         "EMPTY" => Ok(String::new()),
         "SPACED" => Ok(format!("Bearer {TOKEN}")),
         _ => Err(VarError::NotPresent),
@@ -108,6 +111,7 @@ fn what_is_not_said_has_the_documented_default() {
         limits,
         audit,
         telemetry,
+        webhooks,
     } = site
         .load("listen = \"127.0.0.1:8080\"\npolicies = \"policies.toml\"\n")
         .unwrap()
@@ -116,6 +120,7 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(admin_listen.to_string(), "127.0.0.1:9090");
     assert_eq!(policies, site.path("policies.toml"));
     assert_eq!((public_url, tls, audit, telemetry), (None, None, None, None));
+    assert!(webhooks.is_none());
     assert_eq!(upstream.graph.to_string(), "https://graph.facebook.com");
     assert_eq!(upstream.media, ["https://lookaside.fbsbx.com".parse().unwrap()]);
     assert!(upstream.token.is_none() && upstream.app_secret.is_none() && upstream.ca_file.is_none());

@@ -13,7 +13,7 @@ const BEHIND_HEAD: &[Case] = &[
         &[(
             3,
             "lsten",
-            "known here: admin_listen, audit, cache, limits, listen, policies, public_url, store, telemetry, tls, upstream",
+            "known here: admin_listen, audit, cache, limits, listen, policies, public_url, store, telemetry, tls, upstream, webhooks",
         )],
     ),
     (
