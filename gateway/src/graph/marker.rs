@@ -152,3 +152,6 @@ impl MarkerKey {
         mac.as_ref().first_chunk().copied().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

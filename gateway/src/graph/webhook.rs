@@ -398,3 +398,6 @@ impl Status<'_> {
         Some((marked.marker, range))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,3 +181,6 @@ fn sent_at(message: &Message<'_>) -> Option<Timestamp> {
 fn international(wa_id: &str) -> String {
     format!("+{wa_id}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,10 @@ impl Site {
         let made = rcgen::generate_simple_self_signed(["curfew.bank.example".to_owned()]).unwrap();
         site.write("policies.toml", PASS_THROUGH);
         site.write("by_key.toml", BY_KEY);
+        site.write(
+            "settling.toml",
+            &format!("{PASS_THROUGH}[number.sends]\nsettle_unknown = true\n"),
+        );
         site.write("by_certificate.toml", BY_CERTIFICATE);
         site.write("wrong_policies.toml", "enforcement = \"perhaps\"\nnumbre = []\n");
         for name in ["tls/cert.pem", "tls/client-ca.pem", "tls/upstream-ca.pem"] {
@@ -288,6 +292,33 @@ fn the_token_may_serve_a_pass_through_gateway_on_loopback() {
         );
         assert!(site.load(&text).is_ok(), "{listen}");
     }
+}
+
+#[test]
+fn webhooks_are_read() {
+    let text = "listen = \"127.0.0.1:1\"\npolicies = \"settling.toml\"\nupstream.app_secret = { file = \"secrets/app-secret\" }\n\
+        [webhooks]\nlisten = \"[::1]:8081\"\npath = \"/hooks/meta\"\nverify_token = { env = \"CURFEW_VERIFY_TOKEN\" }\n\
+        deliver_to = \"https://receiver.bank.example:8443/webhook?team=care\"\nca_file = \"tls/receiver-ca.pem\"\n\
+        delivery_secret = { file = \"secrets/delivery-secret\" }\ntls = { cert_file = \"tls/cert.pem\", key_file = \"tls/key.pem\" }\n";
+    let site = Site::new();
+    let loaded = site.load(text).unwrap();
+    assert!(settling_number(&loaded.policies).is_some());
+    let webhooks = loaded.config.webhooks.unwrap();
+    assert_eq!(
+        (webhooks.listen.port(), webhooks.path.as_str()),
+        (8081, "/hooks/meta")
+    );
+    assert_eq!(
+        webhooks.deliver_to.uri().to_string(),
+        "https://receiver.bank.example:8443/webhook?team=care"
+    );
+    assert!(webhooks.deliver_to.is_https() && webhooks.tls.is_some() && webhooks.delivery_secret.is_some());
+    assert_eq!(webhooks.ca_file, Some(site.path("tls/receiver-ca.pem")));
+    let debugged = format!("{webhooks:?}");
+    assert!(
+        !debugged.contains("a-verify-token") && !debugged.contains("fedcba"),
+        "{debugged}"
+    );
 }
 
 #[test]
