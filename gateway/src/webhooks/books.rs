@@ -93,8 +93,12 @@ impl InboundBooks {
         let life = self.minute.times(policy.storage.inbound_media_minutes());
         let number = change.number();
         change.messages.iter().flat_map(move |message| {
-            let ends = sent_at(message).map_or(now, |sent| sent.min(now)).after(life);
-            let origin = Origin::Inbound;
+            // Meta's word on when it was sent; one that lies ahead is not believed.
+            let (sent, origin) = match sent_at(message) {
+                Some(sent) => (sent.min(now), Origin::Webhook),
+                None => (now, Origin::Inbound),
+            };
+            let ends = sent.after(life);
             message.media().map(move |media| {
                 let pin = Pin { number, ends, origin };
                 (media, pin)

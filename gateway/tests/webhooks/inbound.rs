@@ -85,6 +85,32 @@ async fn the_end_of_what_came_in_is_counted_from_when_it_was_sent() {
 }
 
 #[tokio::test]
+async fn copies_of_what_came_in_are_kept_until_it_ends_also_for_restricted_numbers() {
+    let mut relayed = Relayed::of(DENY, None).await;
+    let media = relayed
+        .emulator()
+        .receive_media(NO_STORAGE, "image/png", Bytes::from_static(PNG));
+    relayed.receiver.next().await;
+    let client = relayed.world.client();
+    let target = format!("/v23.0/{media}?phone_number_id={NO_STORAGE}");
+    let download = async || {
+        let url = client.get(&target).await.json()["url"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let reply = client.get(&url).await;
+        assert_eq!((reply.status.as_u16(), reply.body.as_ref()), (200, PNG));
+        reply.header("curfew-cache").unwrap().to_owned()
+    };
+    assert_eq!(download().await, "miss");
+    assert_eq!(download().await, "hit");
+    relayed.world.time.advance(std::time::Duration::from_secs(3_599));
+    assert_eq!(download().await, "hit");
+    relayed.world.time.advance(std::time::Duration::from_secs(1));
+    client.get(&target).await.assert_refused(400, 100, "media_ended");
+}
+
+#[tokio::test]
 async fn numbers_of_no_policy_are_handed_on_and_not_acted_upon() {
     let mut relayed = Relayed::pass_through().await;
     let body = json!({"entry": [{"changes": [{"field": "messages", "value": {

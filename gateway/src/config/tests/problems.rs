@@ -305,7 +305,7 @@ const WEBHOOKS: &[Case] = &[
             (3, "webhooks.listen", "is missing: write listen = "),
             (3, "webhooks.verify_token", "is missing: write verify_token = "),
             (3, "webhooks.deliver_to", "is missing: write deliver_to = "),
-            (3, "upstream.app_secret", "Meta signs its webhooks with it"),
+            (1, "upstream.app_secret", "Meta signs its webhooks with it"),
             (
                 4,
                 "webhooks.port",

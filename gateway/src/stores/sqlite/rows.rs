@@ -120,7 +120,8 @@ pub(super) fn drop_call(
 fn name_of_origin(origin: Origin) -> &'static str {
     match origin {
         Origin::Upload => "upload",
-        Origin::Inbound => "inbound",
+        // The file knows no more: after a restart its copies are not kept.
+        Origin::Inbound | Origin::Webhook => "inbound",
         Origin::Deleted => "deleted",
     }
 }
