@@ -15,6 +15,8 @@ mod common;
 
 mod front;
 mod inbound;
+#[cfg(unix)]
+mod kills;
 mod marker;
 mod quiet;
 mod receiver;
