@@ -318,14 +318,15 @@ impl Gateway {
         readiness.set(true);
         let exchanges = parts.books.exchanges.clone();
         let (stop_webhooks, mut webhooks_stopped) = watch::channel(false);
-        let webhooks = async {
+        // Boxed: most gateways have none, and its state is large.
+        let webhooks = Box::pin(async {
             if let Some(webhooks) = webhooks {
                 let stopped = async {
                     let _ = webhooks_stopped.wait_for(|stopped| *stopped).await;
                 };
                 webhooks.serve(stopped).await;
             }
-        };
+        });
         let callers = async {
             let shutdown = async {
                 shutdown.await;
