@@ -27,14 +27,15 @@ use crate::layers::books::Books;
 use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, marker_key, url_signer};
+use crate::layers::pace::Pacer;
 use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
 use crate::stack::{Parts, stack};
-use crate::stores::limits::{RecipientKey, SendLimits, WaitingRoom};
+use crate::stores::limits::{Event, RecipientKey, SendLimits, WaitingRoom};
 use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
     CryptoUnavailable, DenialBudget, KnownUploads, SeenEvents, SettingsReadings, StoreError, Stores,
-    UrlGrants, UrlSigner,
+    TemplateClasses, UrlGrants, UrlSigner,
 };
 use crate::upstream::Upstream;
 use crate::webhooks::{InboundBooks, WebhookListener};
@@ -101,6 +102,7 @@ pub struct Gateway {
 pub struct InForce {
     policies: Arc<ArcSwap<PolicySet>>,
     media_cache: MediaCache,
+    send_limits: SendLimits,
     has_token: bool,
     settles: bool,
 }
@@ -135,6 +137,7 @@ impl InForce {
         if !self.settles && config::settling_number(&new).is_some() {
             return Err(NotReplaced::NoWebhooks);
         }
+        self.send_limits.apply(&new);
         adopt(&self.policies, &self.media_cache, new);
         Ok(())
     }
@@ -184,14 +187,6 @@ impl Gateway {
             grants: grants.clone(),
             media_cache: media_cache.clone(),
         };
-        let send_limits = SendLimits::new(
-            &policies,
-            RecipientKey::random()?,
-            clock.clone(),
-            minute,
-            WaitingRoom::DEFAULT,
-            |_| {},
-        );
         let parts = parts(config, policies, minute, clock, kept, limits.clone())?;
         let listener = listen(config.listen).await?;
         let admin_listener = listen(config.admin_listen).await?;
@@ -205,7 +200,7 @@ impl Gateway {
             (Some(_), None) => return Err(StartError::NoAppSecret),
             (Some(webhooks), Some(app_secret)) => {
                 let books = InboundBooks {
-                    limits: send_limits,
+                    limits: parts.books.limits.clone(),
                     pins: stores.pins.clone(),
                     policies: Arc::clone(&parts.policies),
                     seen: SeenEvents::new(parts.clock.clone(), minute),
@@ -268,6 +263,7 @@ impl Gateway {
         InForce {
             policies: Arc::clone(&self.parts.policies),
             media_cache: self.media_cache.clone(),
+            send_limits: self.parts.books.limits.clone(),
             has_token: self.has_token,
             settles: self.settles,
         }
@@ -294,6 +290,9 @@ impl Gateway {
         let mut reaper = JoinSet::new();
         let reaped = media_cache.clone();
         reaper.spawn(async move { reaped.reap().await });
+        let send_limits = parts.books.limits.clone();
+        let paced = send_limits.clone();
+        reaper.spawn(async move { paced.run().await });
         let (stop_admin, mut admin_stopped) = watch::channel(false);
         let admin_options = ServerOptions {
             tls: None,
@@ -305,6 +304,7 @@ impl Gateway {
             options.limits.clone(),
             media_cache.clone(),
             known_uploads.clone(),
+            send_limits,
         );
         let admin = serve(
             admin_listener,
@@ -392,6 +392,15 @@ fn tell_end(ended: &Ended) {
     );
 }
 
+/// Writes what befell a limit into the log; what somebody must look at, as an error.
+fn tell_limits(event: &Event) {
+    if event.is_alarm() {
+        tracing::error!(?event, "Meta stops sends: somebody must look at it");
+    } else {
+        tracing::warn!(?event, "the pace of sends changes");
+    }
+}
+
 /// Forgets what has ended, once a minute. No read depends on it: it frees memory.
 async fn sweep(
     stores: Stores,
@@ -443,6 +452,15 @@ fn parts(
         grants,
         media_cache,
     } = kept;
+    let send_limits = SendLimits::new(
+        &policies,
+        RecipientKey::random()?,
+        clock.clone(),
+        minute,
+        WaitingRoom::DEFAULT,
+        tell_limits,
+    );
+    let templates = TemplateClasses::default();
     let policies = Arc::new(ArcSwap::from_pointee(policies));
     let upstream = &config.upstream;
     // Callers' own tokens are shared with no other instance, so neither is a key.
@@ -485,6 +503,14 @@ fn parts(
             json_bytes: config.limits.json_bytes,
             json_budget: JsonBudget::default(),
             reuse: reuse.clone(),
+            templates: templates.clone(),
+        }),
+        pacer: Arc::new(Pacer {
+            limits: send_limits.clone(),
+            pins: stores.pins.clone(),
+            readings: readings.clone(),
+            signer: Arc::clone(&signer),
+            clock: clock.clone(),
         }),
         books: Arc::new(Books {
             pins: stores.pins,
@@ -500,6 +526,8 @@ fn parts(
             clock: clock.clone(),
             minute,
             exchanges: TaskTracker::new(),
+            limits: send_limits,
+            templates,
         }),
         token: GraphTokenLayer::new(
             scheme,

@@ -16,6 +16,7 @@ mod registrations;
 mod reuse;
 mod seen;
 mod sqlite;
+mod templates;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub use readings::{Asked, SettingsReadings};
 pub use registrations::{Note, RegistrationCall, Registrations};
 pub use reuse::{KnownUpload, KnownUploads, UploadTag};
 pub use seen::SeenEvents;
+pub use templates::TemplateClasses;
 
 use crate::clock::Clock;
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use super::receiver::Answer;
 use super::*;
 use common::form::PNG;
 use common::{DEFAULT, NO_STORAGE};
@@ -108,6 +109,51 @@ async fn copies_of_what_came_in_are_kept_until_it_ends_also_for_restricted_numbe
     assert_eq!(download().await, "hit");
     relayed.world.time.advance(std::time::Duration::from_secs(1));
     client.get(&target).await.assert_refused(400, 100, "media_ended");
+}
+
+#[tokio::test]
+async fn what_comes_in_counts_for_the_numbers_pace_once() {
+    let mut relayed = Relayed::pass_through().await;
+    let operator = Client::new(relayed.world.gateway.admin).anonymous();
+    let limits = async || operator.get("/limits").await.json();
+    relayed.receiver.answer(Answer::Status(500));
+    let _ = relayed.emulator().inbound_text(DEFAULT, "4915112345678", "hello");
+    relayed.receiver.next().await;
+    assert_eq!(relayed.answered(1).await, [Some(502)]);
+    relayed.receiver.answer(Answer::Status(200));
+    relayed.emulator().advance(1);
+    relayed.receiver.next().await;
+    assert_eq!(relayed.answered(2).await, [Some(502), Some(200)]);
+    let number = limits().await["numbers"][DEFAULT.to_string()].clone();
+    assert_eq!(
+        (&number["taken"], &number["service_windows"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(
+        (&number["taken_by_sends"], &number["granted"]),
+        (&json!(0), &json!(0))
+    );
+
+    // What Meta says of a message in a webhook closes a number as its answer would.
+    let client = relayed.world.client();
+    let sent = client.send_text(DEFAULT).await.json();
+    for _ in 0..3 {
+        relayed.receiver.next().await;
+    }
+    let wamid = sent["messages"][0]["id"].as_str().unwrap();
+    assert!(relayed.emulator().fail_message(wamid, 131_048));
+    relayed.receiver.next().await;
+    relayed.answered(6).await;
+    let closed = limits().await["closed"].clone();
+    assert_eq!(
+        (&closed[0]["what"], &closed[0]["code"]),
+        (&json!("number"), &json!(131_048))
+    );
+    assert_eq!(
+        client.send_text(DEFAULT).await.status,
+        403,
+        "until somebody opens it"
+    );
 }
 
 #[tokio::test]
