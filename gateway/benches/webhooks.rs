@@ -27,7 +27,7 @@ fn key() -> Option<MarkerKey> {
 fn statuses(count: usize) -> Option<Vec<u8>> {
     let stamped = key()?.stamped(number()?, &MARKER, SEND)?;
     let stamped: serde_json::Value = serde_json::from_slice(&stamped).ok()?;
-    let opaque = &stamped["biz_opaque_callback_data"];
+    let opaque = stamped.get("biz_opaque_callback_data")?;
     let statuses: Vec<String> = (0..count)
         .map(|index| {
             format!(
