@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use crate::body::{Inbound, ResponseBody};
 use crate::graph::classify::Head;
 use crate::graph::file_offset::FileOffset;
+use crate::graph::idempotency_key::IdempotencyKey;
 use crate::graph::multipart::OpenForm;
 use crate::graph::routes::CALL;
 use crate::layers::download::Wanted;
@@ -155,6 +156,8 @@ pub struct Call {
     pub accept: Option<HeaderValue>,
     /// By what the same request would be known again, for an upload that announces its digest.
     pub announced: Option<UploadTag>,
+    /// By what its caller will know it again, for a send.
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// Where a request goes.

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::graph::classify::ClassifyError;
 use crate::graph::digest::MalformedDigest;
 use crate::graph::file_offset::NoFileOffset;
+use crate::graph::idempotency_key::MalformedKey;
 use crate::graph::json::JsonError;
 use crate::graph::message::MessageError;
 use crate::graph::multipart::MultipartError;
@@ -115,6 +116,18 @@ pub enum GatewayError {
     /// Meta's answer cannot be used.
     #[error("Meta's answer cannot be used: {0}")]
     UnusableAnswer(&'static str),
+    /// An `Idempotency-Key` that is none, or more than one.
+    #[error("the header Idempotency-Key {0}, and come once")]
+    IdempotencyKey(#[from] MalformedKey),
+    /// Another send had the same `Idempotency-Key`.
+    #[error("this Idempotency-Key was sent with another body or path; take a new key for a new message")]
+    OtherBody,
+    /// The same send is under way.
+    #[error("the same send is under way, and its outcome is not known yet; ask again with the same key")]
+    StillRunning,
+    /// No outcome can be kept, so nothing is sent that asks for it.
+    #[error("the gateway has no room to keep the outcome of one more send; nothing was sent")]
+    OutcomesFull,
 }
 
 /// What a refusal looks like on the wire.
@@ -161,7 +174,7 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 21] = [
+    pub const SLUGS: [&'static str; 25] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
@@ -183,6 +196,10 @@ impl GatewayError {
         "outcome_unknown",
         "upstream_broke_off",
         "unusable_answer",
+        "idempotency_key",
+        "idempotency_other_body",
+        "idempotency_running",
+        "idempotency_full",
     ];
 
     /// A refusal by policy of a call about `subject`.
@@ -211,6 +228,7 @@ impl GatewayError {
             | Self::Json(_)
             | Self::Message(_)
             | Self::ControlMember(_)
+            | Self::IdempotencyKey(_)
             | Self::BodyBroken => wire(StatusCode::BAD_REQUEST, 100, INVALID_PARAMETER),
             Self::JsonTooLarge(_) => wire(StatusCode::PAYLOAD_TOO_LARGE, 100, INVALID_PARAMETER),
             Self::Form(error) if error.is_about_ttl() => {
@@ -228,9 +246,15 @@ impl GatewayError {
                 wire(StatusCode::RANGE_NOT_SATISFIABLE, 100, INVALID_PARAMETER)
             }
             Self::PreconditionFailed => wire(StatusCode::PRECONDITION_FAILED, 100, INVALID_PARAMETER),
-            Self::Busy | Self::StoreUnavailable | Self::Unreachable | Self::Unanswered(_) => {
+            Self::Busy
+            | Self::StoreUnavailable
+            | Self::Unreachable
+            | Self::Unanswered(_)
+            | Self::OutcomesFull => {
                 wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(SOON)
             }
+            Self::OtherBody => wire(StatusCode::UNPROCESSABLE_ENTITY, 100, INVALID_PARAMETER),
+            Self::StillRunning => wire(StatusCode::CONFLICT, 100, INVALID_PARAMETER).retry_after(1),
             Self::OutcomeUnknown => wire(StatusCode::CONFLICT, 131_000, UNKNOWN),
             Self::ExchangeBroken | Self::UnusableAnswer(_) => wire(StatusCode::BAD_GATEWAY, 131_000, UNKNOWN),
         }
@@ -266,6 +290,10 @@ impl GatewayError {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::ExchangeBroken => "upstream_broke_off",
             Self::UnusableAnswer(_) => "unusable_answer",
+            Self::IdempotencyKey(_) => "idempotency_key",
+            Self::OtherBody => "idempotency_other_body",
+            Self::StillRunning => "idempotency_running",
+            Self::OutcomesFull => "idempotency_full",
         }
     }
 
@@ -382,7 +410,7 @@ const fn denied(reason: &Reason) -> Wire {
 }
 
 /// An id for support, in the shape of Meta's. It says nothing; the log line carries the same.
-fn trace_id() -> String {
+pub(crate) fn trace_id() -> String {
     use base64::Engine as _;
     let mut random = [0; 16];
     // Without randomness the id is all zeros: worse for support, no worse for anybody's safety.
@@ -429,6 +457,10 @@ mod tests {
             GatewayError::OutcomeUnknown,
             GatewayError::ExchangeBroken,
             GatewayError::UnusableAnswer("a redirect"),
+            GatewayError::IdempotencyKey(MalformedKey),
+            GatewayError::OtherBody,
+            GatewayError::StillRunning,
+            GatewayError::OutcomesFull,
         ];
         assert_eq!(own.each_ref().map(GatewayError::slug), GatewayError::SLUGS);
     }

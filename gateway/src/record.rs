@@ -15,6 +15,7 @@ pub struct Record {
     observed: OnceLock<&'static str>,
     unverified: OnceLock<String>,
     reused: OnceLock<()>,
+    replayed: OnceLock<()>,
 }
 
 impl Record {
@@ -53,6 +54,11 @@ impl Record {
         let _ = self.reused.set(());
     }
 
+    /// It was a send, and was answered with the outcome of the first one.
+    pub fn replayed(&self) {
+        let _ = self.replayed.set(());
+    }
+
     /// Who asked, or `-`.
     #[must_use]
     pub fn caller_name(&self) -> &str {
@@ -81,6 +87,12 @@ impl Record {
     #[must_use]
     pub fn is_reused(&self) -> bool {
         self.reused.get().is_some()
+    }
+
+    /// Whether it was answered with the outcome of an earlier send.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.replayed.get().is_some()
     }
 
     /// What passed by `allow_unverified`.

@@ -17,18 +17,21 @@ use futures_util::future::Either;
 use http::{HeaderValue, Method};
 use tower::{Layer, Service};
 
+use super::once::Ticket;
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
 use crate::call::{Answer, Call, Context, Credential, Destination, Payload, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::file_offset::FileOffset;
+use crate::graph::idempotency_key::IdempotencyKey;
 use crate::graph::media_host::MediaUrl;
 use crate::graph::multipart::{
     self, AbortReason, FileTerms, FormField, FormFields, FormKind, MultipartError, OpenForm, UploadOutcome,
     UploadVerdict, WholeForm, WireBoundary,
 };
 use crate::stores::SettingsReadings;
+use crate::stores::outcomes::Sending;
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
 const QUESTION_VERSION: &str = "v23.0";
@@ -54,7 +57,7 @@ impl From<Reason> for Withheld {
 /// ```compile_fail
 /// use curfew::{call::Call, layers::enforce::Permitted};
 /// fn paired(permit: curfew_policies::Permit, call: Call) -> Permitted {
-///     Permitted { permit, call }
+///     Permitted { permit, call, ticket: None }
 /// }
 /// ```
 #[derive(Debug)]
@@ -65,6 +68,7 @@ pub struct Permitted {
     )]
     permit: Permit,
     call: Call,
+    ticket: Option<Box<Ticket>>,
 }
 
 impl Permitted {
@@ -83,6 +87,43 @@ impl Permitted {
             Subject::Account(_) | Subject::Other => None,
         };
         Purpose::of(&self.call.request.operation, number, &self.call.media)
+    }
+
+    /// The send that it is, and by which key its caller will know it again; `None` if it is no send.
+    #[must_use]
+    pub fn as_send(&self) -> Option<Sending<'_>> {
+        let call = &self.call;
+        match (
+            &call.request.operation,
+            call.request.subject,
+            &call.destination,
+            &call.payload,
+        ) {
+            (
+                Operation::SendMessage(_) | Operation::SendMarketing(_),
+                Subject::Number(number),
+                Destination::Graph { target, .. },
+                Payload::Json(body),
+            ) => Some(Sending {
+                number,
+                key: call.idempotency_key.as_ref().map(IdempotencyKey::as_bytes),
+                target,
+                body,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The same, with the ticket that it travels on.
+    #[must_use]
+    pub fn on(mut self, ticket: Ticket) -> Self {
+        self.ticket = Some(Box::new(ticket));
+        self
+    }
+
+    /// The ticket that it travels on: whoever sends it must [book](Ticket::book) what comes of it.
+    pub const fn take_ticket(&mut self) -> Option<Box<Ticket>> {
+        self.ticket.take()
     }
 
     /// Where it goes.
@@ -106,7 +147,7 @@ impl Permitted {
         readings: SettingsReadings,
         reuse: &Reuse,
     ) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
-        let Self { permit: _, call } = self;
+        let Self { call, .. } = self;
         let Call {
             context,
             request,
@@ -551,7 +592,11 @@ where
                     let uses: Vec<_> = uses.iter().map(ToString::to_string).collect();
                     record.unverified(uses.join(", "));
                 }
-                Either::Left(self.inner.call(Permitted { permit, call }))
+                Either::Left(self.inner.call(Permitted {
+                    permit,
+                    call,
+                    ticket: None,
+                }))
             }
         }
     }

@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
 use crate::graph::digest::announced_digest;
+use crate::graph::idempotency_key::IdempotencyKey;
 use crate::graph::routes::Kind;
 use crate::stores::{
     Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, UploadTag,
@@ -146,6 +147,7 @@ fn known(context: Context, head: &Head, recalled: Recalled, settings: SettingsFa
         payload: Payload::Empty,
         accept: None,
         announced: None,
+        idempotency_key: None,
     }
 }
 
@@ -168,6 +170,7 @@ where
         let (parts, body) = request.into_parts();
         let accept = parts.headers.get(ACCEPT).cloned();
         let mut announced = None;
+        let mut idempotency_key = None;
         let (request, destination, payload) = match target {
             Target::Download(claims) => {
                 expect_no_body(body).await?;
@@ -199,6 +202,9 @@ where
                     budget: &self.sources.json_budget,
                 };
                 let (operation, payload) = read(&head, &parts.headers, body, &room).await?;
+                if matches!(operation, Operation::SendMessage(_) | Operation::SendMarketing(_)) {
+                    idempotency_key = IdempotencyKey::of(&parts.headers)?;
+                }
                 let request = Request {
                     subject: self.subject(&context, &head),
                     generation: head.generation(),
@@ -232,6 +238,7 @@ where
             payload,
             accept,
             announced,
+            idempotency_key,
         })
     }
 

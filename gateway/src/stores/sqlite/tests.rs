@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn after_reopening_the_same_pins_are_there(steps in steps()) {
         let bench = Bench::new();
-        let model = Stores::in_memory(&bench.clock, Minute::REAL).pins;
+        let model = Stores::in_memory(&bench.clock, Minute::REAL).unwrap().pins;
         let mut stores = bench.open().unwrap();
         for step in steps.into_iter().chain([Step::Reopen]) {
             match step {
@@ -222,12 +222,12 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_was() {
 fn a_file_of_a_newer_version_is_refused() {
     let bench = Bench::new();
     drop(bench.open().unwrap());
-    bench.auditor().pragma_update(None, "user_version", 2).unwrap();
+    bench.auditor().pragma_update(None, "user_version", 3).unwrap();
     assert!(matches!(
         bench.refusal(),
         StoreError::Newer {
-            found: 2,
-            known: 1,
+            found: 3,
+            known: 2,
             ..
         }
     ));
