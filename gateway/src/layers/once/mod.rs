@@ -153,3 +153,6 @@ fn replay(permitted: &Permitted, name: &Name, kept: Kept) -> Result<Answer, Gate
     tell_observed(&mut answer, record);
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests;
