@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use curfew_policies::{
-    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SettingsFact, UnverifiedOperation,
+    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SettingsFact, Subject,
+    UnverifiedOperation,
 };
 use http::{HeaderValue, Method};
 use hyper::body::Incoming;
@@ -23,6 +24,7 @@ use crate::graph::routes::CALL;
 use crate::layers::download::Wanted;
 use crate::layers::reuse::StandIn;
 use crate::record::Record;
+use crate::stores::outcomes::Sending;
 use crate::stores::{Claims, RegistrationCall, UploadTag};
 
 /// A request as it came, with a record of its own.
@@ -158,6 +160,27 @@ pub struct Call {
     pub announced: Option<UploadTag>,
     /// By what its caller will know it again, for a send.
     pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Call {
+    /// The send that it is, and by which key its caller will know it again; `None` if it is no send.
+    #[must_use]
+    pub fn as_send(&self) -> Option<Sending<'_>> {
+        let (Operation::SendMessage(_) | Operation::SendMarketing(_)) = &self.request.operation else {
+            return None;
+        };
+        match (self.request.subject, &self.destination, &self.payload) {
+            (Subject::Number(number), Destination::Graph { target, .. }, Payload::Json(body)) => {
+                Some(Sending {
+                    number,
+                    key: self.idempotency_key.as_ref().map(IdempotencyKey::as_bytes),
+                    target,
+                    body,
+                })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where a request goes.

@@ -24,7 +24,6 @@ use crate::call::{Answer, Call, Context, Credential, Destination, Payload, Purpo
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::file_offset::FileOffset;
-use crate::graph::idempotency_key::IdempotencyKey;
 use crate::graph::media_host::MediaUrl;
 use crate::graph::multipart::{
     self, AbortReason, FileTerms, FormField, FormFields, FormKind, MultipartError, OpenForm, UploadOutcome,
@@ -92,26 +91,7 @@ impl Permitted {
     /// The send that it is, and by which key its caller will know it again; `None` if it is no send.
     #[must_use]
     pub fn as_send(&self) -> Option<Sending<'_>> {
-        let call = &self.call;
-        match (
-            &call.request.operation,
-            call.request.subject,
-            &call.destination,
-            &call.payload,
-        ) {
-            (
-                Operation::SendMessage(_) | Operation::SendMarketing(_),
-                Subject::Number(number),
-                Destination::Graph { target, .. },
-                Payload::Json(body),
-            ) => Some(Sending {
-                number,
-                key: call.idempotency_key.as_ref().map(IdempotencyKey::as_bytes),
-                target,
-                body,
-            }),
-            _ => None,
-        }
+        self.call.as_send()
     }
 
     /// The same, with the ticket that it travels on.

@@ -16,6 +16,8 @@ mod readings;
 mod registrations;
 mod reuse;
 mod sqlite;
+#[cfg(test)]
+mod testing;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ mod window;
 
 use bytes::Bytes;
 use common::{
-    Client, DEFAULT, IN_COUNTRY, NO_STORAGE, PASS_THROUGH, Reply, Setup, World, caller_table, soon,
+    Client, DEFAULT, IN_COUNTRY, NO_STORAGE, PASS_THROUGH, Reply, Setup, World, caller_table, log, soon,
 };
 use curfew::config::StoreConfig;
 use curfew_emulator::{Effect, Fault, Operation};
@@ -368,4 +368,23 @@ async fn what_cannot_be_written_down_is_not_sent() {
     full.execute_batch("DROP TRIGGER full").expect("the trigger");
     assert_eq!(send(&client, "k").await.status, 200);
     assert_eq!(world.emulator.sent().len(), 2);
+}
+
+#[tokio::test]
+async fn the_log_says_that_an_outcome_was_repeated_and_no_key() {
+    const NUMBER: u64 = 7774;
+    log::listen();
+    let world = World::of(&PASS_THROUGH.replace("1003", &NUMBER.to_string())).await;
+    let body = text("+15550100001", "Hello");
+    for _ in 0..2 {
+        let reply = send_to(&world.client(), &messages(NUMBER), &["canary-of-the-key"], &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    let lines = log::about(NUMBER);
+    let outcomes: Vec<_> = lines
+        .iter()
+        .map(|line| line.get("outcome").and_then(Value::as_str))
+        .collect();
+    assert_eq!(outcomes, [None, Some("replayed")]);
+    assert!(!format!("{lines:?}").contains("canary"));
 }

@@ -84,9 +84,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::of(Outcomes::MEMORY_BYTES)
+    }
+
+    /// With room for outcomes of so many bytes.
+    fn of(capacity: usize) -> Self {
         let (clock, _) = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         let policies = "[[number]]\nphone_number_id = \"1003\"\nstorage = { mode = \"default\" }\n";
-        let outcomes = || Outcomes::in_memory(clock.clone(), Outcomes::MEMORY_BYTES).unwrap();
+        let outcomes = || Outcomes::in_memory(clock.clone(), capacity).unwrap();
         let once = Once {
             outcomes: outcomes(),
             repeats: outcomes(),
@@ -202,6 +207,20 @@ fn what_set_out_and_did_not_come_back_is_not_known() {
         assert!(matches!(broken, Err(GatewayError::OutcomeUnknown)));
         assert_eq!(bench.sends(), 1);
     }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_not_sent() {
+    let bench = Bench::of(0);
+    let refused = bench.send(Some("k"), Below::Accepts).unwrap().unwrap_err();
+    let answer = refused.to_response();
+    assert_eq!(
+        (answer.status().as_u16(), refused.slug()),
+        (503, "idempotency_full")
+    );
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(bench.sends(), 0);
+    assert!(bench.send(None, Below::Accepts).unwrap().is_ok());
 }
 
 #[test]

@@ -1,46 +1,19 @@
-use std::path::PathBuf;
 use std::pin::pin;
 
-use curfew_policies::{Minute, Timestamp};
+use curfew_policies::Minute;
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use rusqlite::Connection;
-use tempfile::TempDir;
-use tokio::runtime::{Builder, Runtime};
 
 use super::super::Stores;
 use super::*;
-use crate::clock::ManualTime;
+use crate::stores::testing::{Bench, DAY, START};
 
-const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-const DAY: Duration = Duration::from_secs(24 * 3600);
 const BILLING: Asker<'_> = Asker::Known("billing");
 
-struct Bench {
-    folder: TempDir,
-    clock: Clock,
-    time: ManualTime,
-    runtime: Runtime,
-}
-
 impl Bench {
-    fn new() -> Self {
-        let (clock, time) = Clock::manual(START);
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            clock,
-            time,
-            runtime: Builder::new_multi_thread().worker_threads(2).build().unwrap(),
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("curfew.db")
-    }
-
     fn file(&self) -> Outcomes {
-        let stores = Stores::open(&self.path(), &self.clock, Minute::REAL).unwrap();
-        stores.outcomes
+        self.open().unwrap().outcomes
     }
 
     fn memory(&self) -> Outcomes {
@@ -382,7 +355,7 @@ fn a_file_of_before_outcomes_is_brought_up_to_date() {
     old.execute_batch("INSERT INTO pin VALUES ('17', '1001', 1800000000000, 'upload')")
         .unwrap();
     drop(old);
-    let stores = Stores::open(&bench.path(), &bench.clock, Minute::REAL).unwrap();
+    let stores = bench.open().unwrap();
     assert_eq!(stores.pins.len(), 1);
     let name = name(&stores.outcomes, "k");
     bench.finish(bench.entry(&stores.outcomes, &name), b"sealed");
