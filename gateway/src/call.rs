@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use curfew_policies::{
-    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SettingsFact, Subject,
+    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SendClass, SettingsFact, Subject,
     UnverifiedOperation,
 };
 use http::{HeaderValue, Method};
@@ -19,11 +19,13 @@ use crate::body::{Inbound, ResponseBody};
 use crate::graph::classify::Head;
 use crate::graph::file_offset::FileOffset;
 use crate::graph::idempotency_key::IdempotencyKey;
+use crate::graph::message::Recipient;
 use crate::graph::multipart::OpenForm;
 use crate::graph::routes::CALL;
 use crate::layers::download::Wanted;
 use crate::layers::reuse::StandIn;
 use crate::record::Record;
+use crate::stores::limits::RecipientId;
 use crate::stores::outcomes::Sending;
 use crate::stores::{Claims, RegistrationCall, UploadTag};
 
@@ -160,6 +162,8 @@ pub struct Call {
     pub announced: Option<UploadTag>,
     /// By what its caller will know it again, for a send.
     pub idempotency_key: Option<IdempotencyKey>,
+    /// What its pace goes by, for what counts towards a number's limits.
+    pub send: Option<SendFacts>,
 }
 
 impl Call {
@@ -181,6 +185,29 @@ impl Call {
             _ => None,
         }
     }
+}
+
+/// What the pace of a send goes by, beside its number.
+#[derive(Debug)]
+pub struct SendFacts {
+    /// Whom it reaches. `None` for what reaches nobody, a read receipt, and for what nobody here can read: it counts for the
+    /// number's throughput alone.
+    pub recipient: Option<Recipient<'static>>,
+    /// What it is for.
+    pub class: SendClass,
+    /// Whether it may be a template: others reach nobody outside a service window.
+    pub is_template: bool,
+}
+
+/// As what a send was let go, for what its answer teaches.
+#[derive(Clone, Copy, Debug)]
+pub struct Paced {
+    /// The number that sends.
+    pub number: PhoneNumberId,
+    /// Tells apart for which app or token Meta counts it.
+    pub app: u64,
+    /// Whom it reaches.
+    pub recipient: Option<RecipientId>,
 }
 
 /// Where a request goes.

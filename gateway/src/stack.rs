@@ -21,6 +21,7 @@ use crate::layers::enforce::EnforceLayer;
 use crate::layers::gather::{GatherLayer, Sources};
 use crate::layers::graph_token::GraphTokenLayer;
 use crate::layers::once::{Once, OnceLayer};
+use crate::layers::pace::{PaceLayer, Pacer};
 use crate::layers::respond::RespondLayer;
 use crate::layers::watch::WatchLayer;
 use crate::server::ConnInfo;
@@ -37,6 +38,8 @@ pub struct Parts {
     pub authenticated: Arc<Authenticated>,
     /// Where facts come from.
     pub sources: Arc<Sources>,
+    /// What sends are paced by.
+    pub pacer: Arc<Pacer>,
     /// What answers change.
     pub books: Arc<Books>,
     /// Whose token goes to Meta.
@@ -78,6 +81,8 @@ pub fn stack(
         // What was sent before under the same key is answered, not sent. Below Enforce: a refused send leaves no trace; above
         // the limits: a repeated one spends nothing.
         .layer(OnceLayer::new(Arc::clone(&parts.once)))
+        // A send goes when its number's pace allows it.
+        .layer(PaceLayer::new(Arc::clone(&parts.pacer)))
         // Permitted -> Exchange: what was permitted is sent, and what comes of it is booked before anybody is told.
         .layer(BooksLayer::new(Arc::clone(&parts.books), asker))
         // Exchange -> request: Meta's token exists only from here inwards.

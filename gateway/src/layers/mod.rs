@@ -9,6 +9,7 @@ pub mod enforce;
 pub mod gather;
 pub mod graph_token;
 pub mod once;
+pub mod pace;
 mod pass_on;
 pub(crate) mod reading;
 pub mod respond;

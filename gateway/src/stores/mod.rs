@@ -16,6 +16,7 @@ mod readings;
 mod registrations;
 mod reuse;
 mod sqlite;
+mod templates;
 #[cfg(test)]
 mod testing;
 
@@ -33,6 +34,7 @@ pub use pins::MediaPins;
 pub use readings::{Asked, SettingsReadings};
 pub use registrations::{Note, RegistrationCall, Registrations};
 pub use reuse::{KnownUpload, KnownUploads, UploadTag};
+pub use templates::TemplateClasses;
 
 use crate::clock::Clock;
 

@@ -58,8 +58,8 @@ async fn what_could_not_be_sent_at_all_may_be_sent_again() {
     }
 }
 
-/// Sends under a key, waits until it is at Meta, and hangs up.
-async fn hang_up(world: &World, key: &str) {
+/// Sends under a key, on a connection of its own.
+async fn begin(world: &World, key: &str) -> Raw {
     let body = text("+15550100001", "Hello").to_string();
     let request = format!(
         "POST {} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {TOKEN}\r\nIdempotency-Key: {key}\r\n\
@@ -69,8 +69,51 @@ async fn hang_up(world: &World, key: &str) {
     );
     let mut caller = Raw::connect(world.gateway.addr).await;
     caller.send(request).await;
+    caller
+}
+
+/// Sends under a key, waits until it is at Meta, and hangs up.
+async fn hang_up(world: &World, key: &str) {
+    let caller = begin(world, key).await;
     until_received(world, 1).await;
     drop(caller);
+}
+
+/// Until so many sends wait for their turn.
+async fn until_waiting(world: &World, sends: u64) {
+    let operator = Client::new(world.gateway.admin).anonymous();
+    soon(async {
+        loop {
+            let limits = operator.get("/limits").await.json();
+            if limits["numbers"][DEFAULT.to_string()]["waiting"]["sends"] == sends {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_send_whose_caller_hangs_up_while_it_waits_for_its_turn_was_never_asked_for() {
+    let pace = "per_second = 1\nburst = 1\nwhen_limited = \"wait\"\nmax_wait_ms = 2000\n";
+    let number = format!("[[number]]\nphone_number_id = \"{DEFAULT}\"\nstorage = {{ mode = \"default\" }}\n");
+    let world = World::of(&format!("{number}[number.sends]\n{pace}")).await;
+    assert_eq!(send(&world.client(), "first").await.status, 200);
+    let caller = begin(&world, "k").await;
+    until_waiting(&world, 1).await;
+    let meanwhile = send(&world.client(), "k").await;
+    meanwhile.assert_refused(409, 100, "idempotency_running");
+    drop(caller);
+    until_waiting(&world, 0).await;
+    world.time.advance(std::time::Duration::from_secs(2));
+    let reply = once_over(&world.client(), "k").await;
+    assert_eq!(
+        (reply.status.as_u16(), is_replayed(&reply)),
+        (200, false),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(world.emulator.sent().len(), 2);
 }
 
 #[tokio::test]

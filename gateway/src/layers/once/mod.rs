@@ -138,11 +138,11 @@ where
 
 /// Answers with what came of the first one.
 fn replay(permitted: &Permitted, name: &Name, kept: Kept) -> Result<Answer, GatewayError> {
-    let body = permitted.as_send().map_or(&b""[..], |send| send.body);
+    let recipient = permitted.send().and_then(|send| send.recipient.as_ref());
     let first = match kept {
         // Not readable, though it is the same request: that it was sent is all that is left to say.
         Kept::Sealed(sealed) => name.open(&sealed).ok_or(GatewayError::OutcomeUnknown)?,
-        Kept::Settled(settled) => settled_answer(&settled, body),
+        Kept::Settled(settled) => settled_answer(&settled, recipient),
     };
     let mut answer = repeated(first);
     answer

@@ -146,6 +146,7 @@ impl Bench {
             accept: None,
             announced: None,
             idempotency_key: IdempotencyKey::of(&headers).unwrap(),
+            send: None,
         }
     }
 

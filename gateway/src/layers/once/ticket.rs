@@ -10,7 +10,7 @@ use crate::body::ResponseBody;
 use crate::call::Answer;
 use crate::error::trace_id;
 use crate::graph::failure::Failure;
-use crate::graph::message::{self, Recipient};
+use crate::graph::message::Recipient;
 use crate::stores::outcomes::{Entry, FirstAnswer, Name, Settled};
 
 /// The largest answer that is kept whole, in bytes. Meta's to a send have a few hundred.
@@ -134,16 +134,12 @@ fn wamid(body: &[u8]) -> Option<String> {
     accepted.messages.into_iter().next().map(|message| message.id)
 }
 
-/// The answer to a send of `body` of which a webhook told what came of it.
-pub(super) fn settled_answer(settled: &Settled, body: &[u8]) -> FirstAnswer {
+/// The answer to a send to `recipient` of which a webhook told what came of it.
+pub(super) fn settled_answer(settled: &Settled, recipient: Option<&Recipient<'_>>) -> FirstAnswer {
     match settled {
         Settled::Accepted { wamid } => {
-            let recipient = match message::read(body) {
-                Ok(message::Body::Send(_, recipient)) => recipient,
-                Ok(message::Body::ReadReceipt) | Err(_) => Recipient::default(),
-            };
-            let input = recipient.to.or(recipient.recipient);
-            answer_of(StatusCode::OK, &accepted(wamid, input.as_deref()))
+            let input = recipient.and_then(|named| named.to.as_ref().or(named.recipient.as_ref()));
+            answer_of(StatusCode::OK, &accepted(wamid, input.map(AsRef::as_ref)))
         }
         Settled::Failed { code } => {
             let details = "Meta's webhook said so; the first request had no whole answer";
@@ -266,12 +262,14 @@ mod tests {
 
     #[test]
     fn what_a_webhook_settled_is_answered_in_metas_shape() {
-        let send =
-            br#"{"messaging_product":"whatsapp","to":"+1 555 010 0001","type":"text","text":{"body":"x"}}"#;
+        let recipient = Recipient {
+            to: Some("+1 555 010 0001".into()),
+            ..Recipient::default()
+        };
         let settled = Settled::Accepted {
             wamid: "wamid.2".into(),
         };
-        let answer = settled_answer(&settled, send);
+        let answer = settled_answer(&settled, Some(&recipient));
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         let expected = json!({
             "messaging_product": "whatsapp",
@@ -279,7 +277,7 @@ mod tests {
             "messages": [{ "id": "wamid.2" }],
         });
         assert_eq!((answer.status, body), (StatusCode::OK, expected));
-        let answer = settled_answer(&Settled::Failed { code: 131_026 }, send);
+        let answer = settled_answer(&Settled::Failed { code: 131_026 }, None);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(
             (answer.status.as_u16(), &body["error"]["code"]),
