@@ -27,6 +27,7 @@ use crate::layers::books::Books;
 use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, marker_key, url_signer};
+use crate::layers::once::Once;
 use crate::layers::pace::Pacer;
 use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
@@ -34,8 +35,8 @@ use crate::stack::{Parts, stack};
 use crate::stores::limits::{Event, RecipientKey, SendLimits, WaitingRoom};
 use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
-    CryptoUnavailable, DenialBudget, KnownUploads, SeenEvents, SettingsReadings, StoreError, Stores,
-    TemplateClasses, UrlGrants, UrlSigner,
+    CryptoUnavailable, DenialBudget, KnownUploads, Outcomes, SeenEvents, SettingsReadings, StoreError,
+    Stores, TemplateClasses, UrlGrants, UrlSigner,
 };
 use crate::upstream::Upstream;
 use crate::webhooks::{InboundBooks, WebhookListener};
@@ -170,7 +171,7 @@ impl Gateway {
             ));
         }
         let stores = match &config.store {
-            StoreConfig::Memory => Stores::in_memory(&clock, minute),
+            StoreConfig::Memory => Stores::in_memory(&clock, minute)?,
             StoreConfig::Sqlite { path } => Stores::open(path, &clock, minute)?,
         };
         let limits = front_door_limits(config);
@@ -299,6 +300,7 @@ impl Gateway {
             ..options.clone()
         };
         let known_uploads = parts.books.reuse.known.clone();
+        let once = Arc::clone(&parts.once);
         let admin = Admin::new(
             readiness.clone(),
             options.limits.clone(),
@@ -355,7 +357,7 @@ impl Gateway {
         };
         let drained = tokio::select! {
             (drained, ..) = async { tokio::join!(callers, admin, webhooks) } => drained,
-            never = sweep(stores, grants, known_uploads, minute) => match never {},
+            never = sweep(stores, grants, known_uploads, &once, minute) => match never {},
         };
         media_cache.purge(Scope::All, PurgeOrder::Shutdown);
         drained
@@ -406,6 +408,7 @@ async fn sweep(
     stores: Stores,
     grants: UrlGrants,
     known_uploads: KnownUploads,
+    once: &Once,
     minute: Minute,
 ) -> std::convert::Infallible {
     let mut ticks = tokio::time::interval(minute.length());
@@ -416,6 +419,11 @@ async fn sweep(
         known_uploads.sweep();
         if let Err(error) = stores.pins.sweep().await {
             tracing::warn!(%error, "ended pins could not be forgotten; trying again");
+        }
+        for outcomes in [&once.outcomes, &once.repeats] {
+            if let Err(error) = outcomes.sweep().await {
+                tracing::warn!(%error, "ended outcomes could not be forgotten; trying again");
+            }
         }
     }
 }
@@ -536,6 +544,11 @@ fn parts(
             upstream.app_secret.clone(),
         ),
         upstream: Upstream::new(client_tls(upstream.ca_file.as_deref(), needs_tls)?),
+        once: Arc::new(Once {
+            outcomes: stores.outcomes,
+            repeats: Outcomes::in_memory(clock.clone(), Once::REPEATS_BYTES)?,
+            minute,
+        }),
         clock,
     })
 }
