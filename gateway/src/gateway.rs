@@ -206,6 +206,7 @@ impl Gateway {
                     policies: Arc::clone(&parts.policies),
                     seen: SeenEvents::new(parts.clock.clone(), minute),
                     markers: marker_key(app_secret)?,
+                    outcomes: [parts.once.outcomes.clone(), parts.once.repeats.clone()],
                     clock: parts.clock.clone(),
                     minute,
                 };
@@ -548,6 +549,10 @@ fn parts(
             outcomes: stores.outcomes,
             repeats: Outcomes::in_memory(clock.clone(), Once::REPEATS_BYTES)?,
             minute,
+            markers: match (&config.webhooks, &upstream.app_secret) {
+                (Some(_), Some(app_secret)) => Some(marker_key(app_secret)?),
+                _ => None,
+            },
         }),
         clock,
     })
