@@ -21,6 +21,7 @@ use tower::Service;
 use crate::body::{BoxError, Inbound};
 use crate::graph::json;
 use crate::graph::routes::BodyKind;
+use crate::guard::Guard;
 use crate::layers::BoxFuture;
 use crate::layers::reading::expect_json;
 use crate::server::{FrontDoorLimits, FrontDoorRefusal, refusal_of};
@@ -56,6 +57,7 @@ pub struct Admin {
     limits: FrontDoorLimits,
     media_cache: MediaCache,
     known_uploads: KnownUploads,
+    guard: Guard,
 }
 
 /// What an operator is told.
@@ -123,12 +125,14 @@ impl Admin {
         limits: FrontDoorLimits,
         media_cache: MediaCache,
         known_uploads: KnownUploads,
+        guard: Guard,
     ) -> Self {
         Self {
             readiness,
             limits,
             media_cache,
             known_uploads,
+            guard,
         }
     }
 
@@ -138,16 +142,17 @@ impl Admin {
         }
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/livez" | "/readyz" | "/cache" if !reads => Said::only(READ),
+            "/livez" | "/readyz" | "/cache" | "/upstream" if !reads => Said::only(READ),
             "/purge" if *request.method() != Method::POST => Said::only(POST),
             "/livez" => Said::text(StatusCode::OK, "alive"),
             "/readyz" if self.readiness.is_ready() => Said::text(StatusCode::OK, "ready"),
             "/readyz" => Said::text(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
             "/cache" => Said::json(&self.kept()),
+            "/upstream" => Said::json(&self.guard.snapshot()),
             "/purge" => self.purge(request).await,
             _ => Said::text(
                 StatusCode::NOT_FOUND,
-                "here are /livez, /readyz, /cache and POST /purge",
+                "here are /livez, /readyz, /cache, /upstream and POST /purge",
             ),
         }
     }

@@ -15,6 +15,7 @@ use crate::graph::file_offset::NoFileOffset;
 use crate::graph::json::JsonError;
 use crate::graph::message::MessageError;
 use crate::graph::multipart::MultipartError;
+use crate::guard::Refusal;
 use crate::server::FrontDoorRefusal;
 
 /// Says that the gateway refused, and by which rule.
@@ -115,6 +116,9 @@ pub enum GatewayError {
     /// Meta's answer cannot be used.
     #[error("Meta's answer cannot be used: {0}")]
     UnusableAnswer(&'static str),
+    /// Meta does not answer, or too much is under way: refused before anything was sent.
+    #[error(transparent)]
+    Shed(#[from] Refusal),
 }
 
 /// What a refusal looks like on the wire.
@@ -161,7 +165,7 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 21] = [
+    pub const SLUGS: [&'static str; 23] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
@@ -183,6 +187,8 @@ impl GatewayError {
         "outcome_unknown",
         "upstream_broke_off",
         "unusable_answer",
+        "circuit_open",
+        "overloaded",
     ];
 
     /// A refusal by policy of a call about `subject`.
@@ -193,6 +199,13 @@ impl GatewayError {
             Subject::Media { .. } | Subject::Account(_) | Subject::Other => None,
         };
         Self::Denied { reason, number }
+    }
+
+    /// Whether it is certain that nothing of the request reached Meta, though it was allowed: what was counted for it can be
+    /// given back.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::Shed(_))
     }
 
     /// Status, Meta's code where one means the same, and whether a retry makes sense.
@@ -231,6 +244,13 @@ impl GatewayError {
             Self::Busy | Self::StoreUnavailable | Self::Unreachable | Self::Unanswered(_) => {
                 wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(SOON)
             }
+            Self::Shed(refusal) => {
+                let after = match refusal {
+                    Refusal::Open { retry_after, .. } => *retry_after,
+                    Refusal::Full(_) => 1,
+                };
+                wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(after)
+            }
             Self::OutcomeUnknown => wire(StatusCode::CONFLICT, 131_000, UNKNOWN),
             Self::ExchangeBroken | Self::UnusableAnswer(_) => wire(StatusCode::BAD_GATEWAY, 131_000, UNKNOWN),
         }
@@ -266,6 +286,8 @@ impl GatewayError {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::ExchangeBroken => "upstream_broke_off",
             Self::UnusableAnswer(_) => "unusable_answer",
+            Self::Shed(Refusal::Open { .. }) => "circuit_open",
+            Self::Shed(Refusal::Full(_)) => "overloaded",
         }
     }
 
@@ -429,6 +451,11 @@ mod tests {
             GatewayError::OutcomeUnknown,
             GatewayError::ExchangeBroken,
             GatewayError::UnusableAnswer("a redirect"),
+            GatewayError::Shed(Refusal::Open {
+                whose: crate::guard::Whose::Host(crate::guard::Host::Graph),
+                retry_after: 1,
+            }),
+            GatewayError::Shed(Refusal::Full("sends")),
         ];
         assert_eq!(own.each_ref().map(GatewayError::slug), GatewayError::SLUGS);
     }

@@ -221,7 +221,7 @@ where
         let is_outcome_unknown = match &answer {
             Ok(answer) => answer.status().is_redirection(),
             Err(ExchangeError::Broken(_)) => true,
-            Err(ExchangeError::Unsent(_)) => false,
+            Err(ExchangeError::Unsent(_) | ExchangeError::Refused(_) | ExchangeError::NotBuilt) => false,
         };
         if is_outcome_unknown {
             self.books.purge_deregistered(purpose);
@@ -368,7 +368,9 @@ where
         let purpose = Purpose::DeleteMedia { media };
         let answer = match answer {
             // Nothing of it reached Meta.
-            Err(error @ ExchangeError::Unsent(_)) => return Err(failed(purpose, error)),
+            Err(error @ (ExchangeError::Unsent(_) | ExchangeError::Refused(_) | ExchangeError::NotBuilt)) => {
+                return Err(failed(purpose, error));
+            }
             Err(error) => Err(failed(purpose, error)),
             Ok(answer) if answer.status().is_redirection() => Err(GatewayError::UnusableAnswer("a redirect")),
             Ok(answer) => whole(answer, SMALL_ANSWER_BYTES).await,
@@ -589,10 +591,14 @@ fn did_nothing(answer: &Result<(http::response::Parts, Bytes), GatewayError>) ->
 
 /// What a failed exchange means for the caller. A send whose bytes may have left is never called safe to repeat.
 pub(super) fn failed(purpose: Purpose, error: ExchangeError) -> GatewayError {
-    let cause = error.source().map(ToString::to_string);
-    tracing::warn!(%error, cause, "exchange with Meta failed");
+    // Refusals are many, and told when the breaker opens.
+    if !matches!(error, ExchangeError::Refused(_)) {
+        let cause = error.source().map(ToString::to_string);
+        tracing::warn!(%error, cause, "exchange with Meta failed");
+    }
     match (error, purpose) {
-        (ExchangeError::Unsent(_), _) => GatewayError::Unreachable,
+        (ExchangeError::Refused(refusal), _) => refusal.into(),
+        (ExchangeError::Unsent(_) | ExchangeError::NotBuilt, _) => GatewayError::Unreachable,
         (ExchangeError::Broken(_), Purpose::Send) => GatewayError::OutcomeUnknown,
         (ExchangeError::Broken(_), _) => GatewayError::ExchangeBroken,
     }

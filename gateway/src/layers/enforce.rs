@@ -17,9 +17,10 @@ use futures_util::future::Either;
 use http::{HeaderValue, Method};
 use tower::{Layer, Service};
 
+use super::graph_token::caller_key;
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
-use crate::call::{Answer, Call, Context, Credential, Destination, Payload, Purpose};
+use crate::call::{Answer, Call, Context, Credential, Destination, Payload, Principal, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::file_offset::FileOffset;
@@ -28,6 +29,7 @@ use crate::graph::multipart::{
     self, AbortReason, FileTerms, FormField, FormFields, FormKind, MultipartError, OpenForm, UploadOutcome,
     UploadVerdict, WholeForm, WireBoundary,
 };
+use crate::guard::{Facts as GuardFacts, Guard, Host, Traffic};
 use crate::stores::SettingsReadings;
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
@@ -77,12 +79,16 @@ impl Permitted {
     /// What the answer means for the gateway's books.
     #[must_use]
     pub fn purpose(&self) -> Purpose {
-        let number = match self.call.request.subject {
+        Purpose::of(&self.call.request.operation, self.number(), &self.call.media)
+    }
+
+    /// The number that it is about.
+    const fn number(&self) -> Option<PhoneNumberId> {
+        match self.call.request.subject {
             Subject::Number(number) => Some(number),
             Subject::Media { number } => number,
             Subject::Account(_) | Subject::Other => None,
-        };
-        Purpose::of(&self.call.request.operation, number, &self.call.media)
+        }
     }
 
     /// Where it goes.
@@ -106,6 +112,7 @@ impl Permitted {
         readings: SettingsReadings,
         reuse: &Reuse,
     ) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
+        let (number, purpose) = (self.number(), self.purpose());
         let Self { permit: _, call } = self;
         let Call {
             context,
@@ -125,6 +132,7 @@ impl Permitted {
             Destination::MediaHost { .. } => return Err(GatewayError::MediaUrlInvalid),
             Destination::Known(_) => return Err(GatewayError::ExchangeBroken),
         };
+        let principal = context.principal.clone();
         let (body, content_type, form_end) = match payload {
             Payload::Empty => (Outbound::Empty, None, None),
             Payload::Json(bytes) => {
@@ -148,7 +156,15 @@ impl Permitted {
                 (Outbound::Raw(body), Some(content_type), None)
             }
         };
+        let traffic = match (&body, purpose) {
+            (Outbound::Upload(_) | Outbound::Raw(_), _) => Traffic::Stream,
+            (Outbound::Empty | Outbound::Whole(_), Purpose::Send) => Traffic::Send,
+            (Outbound::Empty | Outbound::Whole(_), _) => Traffic::Call,
+        };
         let exchange = Exchange {
+            traffic,
+            number,
+            principal,
             method,
             destination: ExchangeTarget::Graph(target),
             body,
@@ -187,6 +203,9 @@ impl Permitted {
     #[must_use]
     pub fn fetch(&self, url: &MediaUrl, credential: Credential) -> Exchange {
         Exchange {
+            traffic: Traffic::Stream,
+            number: self.number(),
+            principal: self.call.context.principal.clone(),
             method: Method::GET,
             destination: ExchangeTarget::Media(url.clone()),
             body: Outbound::Empty,
@@ -222,6 +241,9 @@ pub fn permit_question(
     match decide(&context.principal.policies, Caller::Gateway, &request, &facts) {
         Decision::Deny(reason) => Err(GatewayError::denied(reason, request.subject)),
         Decision::Allow(_permit) => Ok(Exchange {
+            traffic: Traffic::Question,
+            number: Some(number),
+            principal: context.principal.clone(),
             method: Method::GET,
             destination: ExchangeTarget::Graph(match question {
                 Question::Settings => format!("/{QUESTION_VERSION}/{number}/settings"),
@@ -241,6 +263,9 @@ pub fn permit_question(
 /// ```compile_fail
 /// use curfew::layers::enforce::{Exchange, ExchangeTarget};
 /// let forged = Exchange {
+///     traffic: curfew::guard::Traffic::Call,
+///     number: None,
+///     principal: todo!(),
 ///     method: http::Method::GET,
 ///     destination: ExchangeTarget::Graph("/me".to_owned()),
 ///     body: curfew::body::Outbound::Empty,
@@ -251,6 +276,9 @@ pub fn permit_question(
 /// };
 /// ```
 pub struct Exchange {
+    traffic: Traffic,
+    number: Option<PhoneNumberId>,
+    principal: Principal,
     method: Method,
     destination: ExchangeTarget,
     body: Outbound,
@@ -288,10 +316,28 @@ pub struct ExchangeParts {
 }
 
 impl Exchange {
+    /// What it is for those who let it out.
+    #[must_use]
+    pub fn facts(&self, guard: &Guard) -> GuardFacts {
+        GuardFacts {
+            traffic: self.traffic,
+            host: match self.destination {
+                ExchangeTarget::Graph(_) => Host::Graph,
+                ExchangeTarget::Media(_) => Host::Media,
+            },
+            number: self.number,
+            is_upload: matches!(self.body, Outbound::Upload(_) | Outbound::Raw(_)),
+            caller: caller_key(guard, &self.principal, &self.credential),
+        }
+    }
+
     /// Takes it apart.
     #[must_use]
     pub fn into_parts(self) -> ExchangeParts {
         let Self {
+            traffic: _,
+            number: _,
+            principal: _,
             method,
             destination,
             body,

@@ -22,6 +22,7 @@ use super::enforce::{Exchange, ExchangeParts, ExchangeTarget};
 use crate::body::Outbound;
 use crate::call::{Credential, Principal};
 use crate::graph::file_offset::FILE_OFFSET;
+use crate::guard::{CallerKey, Guard};
 use crate::stores::{CallerTag, CryptoUnavailable, UrlSigner};
 use crate::upstream::{ExchangeError, MetaAnswer};
 
@@ -86,14 +87,24 @@ pub fn url_signer(token: &SecretString, minute: Minute) -> Result<UrlSigner, Cry
 /// Stands for whoever asks: for a caller of the policy, or in pass-through for whoever has the token that came.
 #[must_use]
 pub fn caller_tag(signer: &UrlSigner, principal: &Principal, credential: &Credential) -> CallerTag {
+    signer.caller_tag(identity(principal, credential))
+}
+
+/// The same for one process, where it is enough to tell callers apart: in a hundredth of the time.
+#[must_use]
+pub fn caller_key(guard: &Guard, principal: &Principal, credential: &Credential) -> CallerKey {
+    guard.caller_key(identity(principal, credential))
+}
+
+fn identity<'a>(principal: &'a Principal, credential: &'a Credential) -> &'a [u8] {
     let name = principal
         .index
         .and_then(|index| principal.policies.callers.get(index));
-    signer.caller_tag(match (name, credential) {
+    match (name, credential) {
         (Some(caller), _) => caller.name.as_bytes(),
         (None, Credential::Caller(token)) => bytes_of(token),
         (None, Credential::Gateway) => b"",
-    })
+    }
 }
 
 fn bytes_of(token: &SecretString) -> &[u8] {
@@ -122,9 +133,7 @@ where
     fn call(&mut self, exchange: Exchange) -> Self::Future {
         match self.shared.request(exchange) {
             Some(request) => Either::Left(self.inner.call(request)),
-            None => Either::Right(ready(Err(ExchangeError::Unsent(
-                "the request cannot be built".into(),
-            )))),
+            None => Either::Right(ready(Err(ExchangeError::NotBuilt))),
         }
     }
 }

@@ -25,6 +25,7 @@ mod tests;
 
 use self::pool::{Bounds, Pool};
 use crate::body::{BoxError, Outbound};
+use crate::guard::Refusal;
 
 pub use self::answer::{AnswerBody, CollectError, collect};
 pub use self::drive::Driven;
@@ -45,6 +46,12 @@ pub enum ExchangeError {
     /// No byte of the request was written.
     #[error("no connection to Meta")]
     Unsent(#[source] BoxError),
+    /// The gateway did not let it out.
+    #[error("the exchange with Meta was not begun")]
+    Refused(#[source] Refusal),
+    /// What was to be sent makes no request.
+    #[error("the request cannot be built")]
+    NotBuilt,
     /// Some byte may have been written, and no whole answer came.
     #[error("the exchange with Meta broke off")]
     Broken(#[source] BoxError),

@@ -354,7 +354,9 @@ impl Outcome {
     async fn of(answer: Result<MetaAnswer, ExchangeError>) -> Self {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(ExchangeError::Unsent(_)) => return Self::Unsent,
+            Err(ExchangeError::Unsent(_) | ExchangeError::Refused(_) | ExchangeError::NotBuilt) => {
+                return Self::Unsent;
+            }
             Err(ExchangeError::Broken(_)) => return Self::Broken,
         };
         let status = answer.status().as_u16();
