@@ -13,8 +13,10 @@ use crate::clock::{Clock, Moment};
 
 /// A bucket of the moving window.
 const BUCKET: Duration = Duration::from_millis(250);
-/// Buckets of the moving window: two seconds, so that a storm outweighs what was well before it within two seconds.
+/// Buckets of the moving window.
 const BUCKETS: u64 = 8;
+/// The moving window: a storm outweighs within two seconds what was well before it.
+const WINDOW: Duration = Duration::from_secs(2);
 /// Fewer failures than this open nothing.
 const LEAST_FAILURES: u32 = 10;
 /// Without any answer for so long, while [`LEAST_FAILURES`] wait for one: silence. Above what Meta takes at its slowest.
@@ -37,9 +39,9 @@ const NUMBERS: usize = 3;
 pub(super) enum Report {
     /// Meta answered, whatever it said.
     Good,
-    /// No connection, or one that broke, or fell silent.
+    /// No connection, or one that broke, or a media host that cannot: the origin fails.
     Transport,
-    /// Meta answered that it cannot.
+    /// Meta answered that it cannot, for this number.
     Server(Option<PhoneNumberId>),
 }
 
@@ -314,9 +316,7 @@ impl State {
     }
 
     fn bad(&mut self, scope: Scope, now: Moment, report: Report, is_probe: bool) {
-        if matches!(report, Report::Server(_)) {
-            self.heard();
-        }
+        self.heard();
         match self.phase {
             Phase::Closed => {
                 if !self.counts(scope, now, report) {
@@ -324,10 +324,10 @@ impl State {
                 }
                 self.in_a_row += 1;
                 self.window.count(now, false);
-                if self.window.is_failing(now) {
-                    self.open(scope, now, FIRST_REST, Cause::Share);
-                } else if self.in_a_row >= LEAST_FAILURES {
+                if self.in_a_row >= LEAST_FAILURES {
                     self.open(scope, now, FIRST_REST, Cause::InARow);
+                } else if self.window.is_failing(now) {
+                    self.open(scope, now, FIRST_REST, Cause::Share);
                 }
             }
             Phase::HalfOpen { rest, .. } if is_probe => {
@@ -342,26 +342,19 @@ impl State {
         let (Scope::Origin(_), Report::Server(number)) = (scope, report) else {
             return true;
         };
-        // The media host has no numbers.
-        let Some(number) = number else { return true };
-        let recent = |at: Moment| now.since(at) <= BUCKET * u32::try_from(BUCKETS).unwrap_or(u32::MAX);
-        let place = self
-            .failing
-            .iter()
-            .position(|failing| failing.is_some_and(|(known, _)| known == number))
-            .or_else(|| {
-                self.failing
-                    .iter()
-                    .position(|failing| failing.is_none_or(|(_, at)| !recent(at)))
-            });
-        match place.and_then(|place| self.failing.get_mut(place)) {
-            Some(place) => *place = Some((number, now)),
-            // There are enough without it.
-            None => return true,
+        let recent = |failing: &Option<(PhoneNumberId, Moment)>| {
+            failing.is_some_and(|(_, at)| now.since(at) <= WINDOW)
+        };
+        if let Some(number) = number {
+            let is_it =
+                |failing: &Option<(PhoneNumberId, Moment)>| failing.is_some_and(|(known, _)| known == number);
+            let place = self.failing.iter().position(is_it);
+            let place = place.or_else(|| self.failing.iter().position(|failing| !recent(failing)));
+            if let Some(place) = place.and_then(|place| self.failing.get_mut(place)) {
+                *place = Some((number, now));
+            }
         }
-        self.failing
-            .iter()
-            .all(|failing| failing.is_some_and(|(_, at)| recent(at)))
+        self.failing.iter().all(recent)
     }
 
     /// An exchange whose caller gave up, or whose failure is the caller's.

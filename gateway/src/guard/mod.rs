@@ -393,10 +393,10 @@ impl Ticket {
         let code = answer::error_code(&body);
         let is_fault = code.is_none_or(|code| UNAVAILABLE.contains(&code));
         self.sample(is_fault);
-        let report = if is_fault {
-            Report::Server(self.facts.number)
-        } else {
-            Report::Good
+        let report = match (is_fault, self.facts.host) {
+            (false, _) => Report::Good,
+            (true, Host::Graph) => Report::Server(self.facts.number),
+            (true, Host::Media) => Report::Transport,
         };
         self.origin.tell(report);
         if let Some(number) = &mut self.number {

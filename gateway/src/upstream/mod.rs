@@ -2,6 +2,19 @@
 //!
 //! `drive` is one exchange, `pool` what rests between two, `line` one connection, `origin` how it is opened.
 //! Only origins that the configuration names ever come here.
+//!
+//! Every phase of an exchange has its end, whatever the server does:
+//!
+//! | Phase | Ends after | Then |
+//! |---|---|---|
+//! | looking up and connecting, all addresses together | 5 s | nothing was sent |
+//! | TLS handshake | 5 s | nothing was sent |
+//! | writing the request | 60 s in which the socket takes no byte | broken; nothing was sent if it never took any |
+//! | waiting for the answer's head | 60 s, and what is left of the 60 s in which the last byte was written | broken |
+//! | the answer's body | 60 s of waiting in which neither 60 KiB come nor the end | broken |
+//! | the whole | a caller's body by the front door's least rate; an answer by its largest size at that rate | |
+//!
+//! A connection on which any of these ended is closed, and what came of an answer is never called whole.
 
 use std::future::Future;
 use std::io;

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cuts;
+mod deadlines;
 mod reuse;
 
 use std::future::Future;
