@@ -1,7 +1,8 @@
 //! How many sends may be under way at once, learnt from how long they take.
 //!
-//! It starts at the most, since a healthy Meta needs no limit of ours. When answers take much longer than the quickest that were
-//! seen, or fail, the limit falls to below what was under way; while they are quick it rises. That sends take long because of us, and not
+//! It starts at the most, since a healthy Meta needs no limit of ours. When sends take much longer than the quickest that were
+//! seen, or break off, the limit falls to below what was under way; while they are quick it rises. Only sends that Meta took count: what
+//! it refuses, it refuses quickly, and one number's faults are no reason to hold back another's. That sends take long because of us, and not
 //! because Meta takes its time today, is tested: if fewer at once are not quicker, the limit was not the cause, and is given up.
 
 use std::time::Duration;
@@ -10,6 +11,8 @@ use crate::clock::Moment;
 
 /// The least limit.
 pub(super) const LEAST: u32 = 16;
+/// Fewer than this under way at once are no load: while they take long, it is not for us to hold anything back.
+const LOAD: u32 = 64;
 /// How long is looked at before the limit is changed, at least.
 const WINDOW: Duration = Duration::from_millis(250);
 /// How many answers are looked at before the limit is changed, at least.
@@ -85,7 +88,7 @@ impl Adaptive {
         self.limit
     }
 
-    /// Takes in one answer that came, or failure to answer, with how many were under way when it began, itself included.
+    /// Takes in one send that Meta took, or whose exchange failed, with how many were under way when it began, itself included.
     pub(super) fn observe(&mut self, now: Moment, began: Moment, has_failed: bool, among: u32) {
         if began < self.valid_from {
             return;
@@ -122,6 +125,9 @@ impl Adaptive {
         let is_failing = failures * 5 > samples;
         if !is_failing && mean <= bearable {
             self.well(mean, quickest, peak);
+            return;
+        }
+        if self.lowered.is_none() && peak < LOAD {
             return;
         }
         if let Some(lowered) = self.lowered

@@ -75,7 +75,7 @@ impl Traffic {
 }
 
 /// Requests that the gateway has under way at once, from before their bodies are read until they are answered.
-pub const MOST_REQUESTS: u32 = 8192;
+pub const MOST_REQUESTS: u32 = 16_384;
 
 /// The part of the places of a kind that one caller may have, in percent.
 pub const CALLER_SHARE_PERCENT: u8 = 25;
@@ -351,7 +351,9 @@ impl Ticket {
             self.fault = Some(BytesMut::new());
             return;
         }
-        self.sample(false);
+        if status.is_success() {
+            self.sample(false);
+        }
         self.origin.tell(Report::Good);
         if let Some(number) = &mut self.number {
             number.tell(Report::Good);
@@ -392,7 +394,6 @@ impl Ticket {
         let Some(body) = self.fault.take() else { return };
         let code = answer::error_code(&body);
         let is_fault = code.is_none_or(|code| UNAVAILABLE.contains(&code));
-        self.sample(is_fault);
         let report = match (is_fault, self.facts.host) {
             (false, _) => Report::Good,
             (true, Host::Graph) => Report::Server(self.facts.number),

@@ -548,6 +548,44 @@ fn three_times_what_it_can_do_leaves_four_fifths_of_its_work_useful() {
 }
 
 #[test]
+fn what_meta_refuses_quickly_and_one_numbers_faults_leave_the_limit_alone() {
+    let scene = Scene::new();
+    let mut under_way = std::collections::VecDeque::new();
+    for milli in 0..60_000 {
+        under_way.push_back(scene.begin(1).unwrap());
+        scene.time.advance(MILLI);
+        if under_way.len() > 400 {
+            let mut ticket = under_way.pop_front().unwrap();
+            ticket.answered(StatusCode::OK);
+            ticket.ended();
+        }
+        scene.fault(2, 400, r#"{"error":{"code":131009}}"#).unwrap();
+        if milli % 2 == 0 {
+            // Its breaker opens.
+            let _ = scene.unavailable(3);
+        }
+    }
+    let told = scene.guard.snapshot();
+    assert_eq!(told["exchanges"]["sends"]["limit"], 4096);
+    assert_eq!(told["exchanges"]["sends"]["shed"], 0);
+    assert_eq!(told["breakers"]["graph"]["state"], "closed");
+}
+
+#[test]
+fn a_few_slow_sends_are_no_load() {
+    let (clock, time) = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+    let mut adaptive = Adaptive::new(4096, clock.monotonic());
+    for latency in [100, 100, 5_000, 20_000] {
+        for _ in 0..100 {
+            let began = clock.monotonic();
+            time.advance_monotonic(MILLI * latency);
+            adaptive.observe(clock.monotonic(), began, false, 20);
+        }
+    }
+    assert_eq!(adaptive.limit(), 4096);
+}
+
+#[test]
 fn the_limit_keeps_its_bounds() {
     let (clock, time) = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     let mut adaptive = Adaptive::new(4096, clock.monotonic());

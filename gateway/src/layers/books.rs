@@ -220,11 +220,18 @@ where
         }
         let is_outcome_unknown = match &answer {
             Ok(answer) => answer.status().is_redirection(),
-            Err(ExchangeError::Broken(_)) => true,
-            Err(ExchangeError::Unsent(_) | ExchangeError::Refused(_) | ExchangeError::NotBuilt) => false,
+            Err(error) => !error.is_unsent(),
         };
         if is_outcome_unknown {
             self.books.purge_deregistered(purpose);
+        }
+        if let (Err(error), Purpose::ChangeStorage { number, .. }, Some((call, at))) =
+            (&answer, purpose, noted)
+            && error.is_unsent()
+        {
+            // Meta does not count what it never saw.
+            let taken_back = self.books.registrations.take_back(number, call, at).await;
+            taken_back.map_err(|_| GatewayError::StoreUnavailable)?;
         }
         let answer = answer.map_err(|error| failed(purpose, error))?;
         if answer.status().is_redirection() {
@@ -368,7 +375,7 @@ where
         let purpose = Purpose::DeleteMedia { media };
         let answer = match answer {
             // Nothing of it reached Meta.
-            Err(error @ (ExchangeError::Unsent(_) | ExchangeError::Refused(_) | ExchangeError::NotBuilt)) => {
+            Err(error) if error.is_unsent() => {
                 return Err(failed(purpose, error));
             }
             Err(error) => Err(failed(purpose, error)),

@@ -35,9 +35,8 @@ pin_project! {
 impl<B> IdleTimeoutBody<B> {
     /// Bounds `inner` by `limits`.
     pub fn new(inner: B, limits: &FrontDoorLimits) -> Self {
-        let least = limits
-            .body_min_bytes_per_s
-            .saturating_mul(limits.body_idle_timeout.as_secs());
+        let millis = u64::try_from(limits.body_idle_timeout.as_millis()).unwrap_or(u64::MAX);
+        let least = limits.body_min_bytes_per_s.saturating_mul(millis) / 1000;
         Self {
             inner,
             trickle: Trickle::new(limits.body_idle_timeout, least.max(PROGRESS_BYTES)),

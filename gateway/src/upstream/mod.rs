@@ -70,6 +70,17 @@ pub enum ExchangeError {
     Broken(#[source] BoxError),
 }
 
+impl ExchangeError {
+    /// Whether it is certain that nothing was sent.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        match self {
+            Self::Unsent(_) | Self::Refused(_) | Self::NotBuilt => true,
+            Self::Broken(_) => false,
+        }
+    }
+}
+
 /// The client.
 #[derive(Clone)]
 pub struct Upstream {

@@ -355,10 +355,8 @@ impl Outcome {
     async fn of(answer: Result<MetaAnswer, ExchangeError>) -> Self {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(ExchangeError::Unsent(_) | ExchangeError::Refused(_) | ExchangeError::NotBuilt) => {
-                return Self::Unsent;
-            }
-            Err(ExchangeError::Broken(_)) => return Self::Broken,
+            Err(error) if error.is_unsent() => return Self::Unsent,
+            Err(_) => return Self::Broken,
         };
         let status = answer.status().as_u16();
         match soon(collect(answer.into_body(), 1 << 24)).await {
