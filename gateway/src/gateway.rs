@@ -27,12 +27,15 @@ use crate::layers::books::Books;
 use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, url_signer};
+use crate::layers::pace::Pacer;
 use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
 use crate::stack::{Parts, stack};
+use crate::stores::limits::{Event, RecipientKey, SendLimits, WaitingRoom};
 use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
-    CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
+    CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, TemplateClasses,
+    UrlGrants, UrlSigner,
 };
 use crate::upstream::Upstream;
 
@@ -93,6 +96,7 @@ pub struct Gateway {
 pub struct InForce {
     policies: Arc<ArcSwap<PolicySet>>,
     media_cache: MediaCache,
+    send_limits: SendLimits,
     has_token: bool,
 }
 
@@ -112,6 +116,7 @@ impl InForce {
         if !new.callers.is_empty() && !self.has_token {
             return Err(NoToken);
         }
+        self.send_limits.apply(&new);
         adopt(&self.policies, &self.media_cache, new);
         Ok(())
     }
@@ -207,6 +212,7 @@ impl Gateway {
         InForce {
             policies: Arc::clone(&self.parts.policies),
             media_cache: self.media_cache.clone(),
+            send_limits: self.parts.books.limits.clone(),
             has_token: self.has_token,
         }
     }
@@ -230,6 +236,9 @@ impl Gateway {
         let mut reaper = JoinSet::new();
         let reaped = media_cache.clone();
         reaper.spawn(async move { reaped.reap().await });
+        let send_limits = parts.books.limits.clone();
+        let paced = send_limits.clone();
+        reaper.spawn(async move { paced.run().await });
         let (stop_admin, mut admin_stopped) = watch::channel(false);
         let admin_options = ServerOptions {
             tls: None,
@@ -241,6 +250,7 @@ impl Gateway {
             options.limits.clone(),
             media_cache.clone(),
             known_uploads.clone(),
+            send_limits,
             parts.guard.clone(),
         );
         let admin = serve(
@@ -318,6 +328,15 @@ fn tell_end(ended: &Ended) {
     );
 }
 
+/// Writes what befell a limit into the log; what somebody must look at, as an error.
+fn tell_limits(event: &Event) {
+    if event.is_alarm() {
+        tracing::error!(?event, "Meta stops sends: somebody must look at it");
+    } else {
+        tracing::warn!(?event, "the pace of sends changes");
+    }
+}
+
 /// Forgets what has ended, once a minute. No read depends on it: it frees memory.
 async fn sweep(
     stores: Stores,
@@ -370,6 +389,15 @@ fn parts(
         grants,
         media_cache,
     } = kept;
+    let send_limits = SendLimits::new(
+        &policies,
+        RecipientKey::random()?,
+        clock.clone(),
+        minute,
+        WaitingRoom::DEFAULT,
+        tell_limits,
+    );
+    let templates = TemplateClasses::default();
     let policies = Arc::new(ArcSwap::from_pointee(policies));
     let upstream = &config.upstream;
     // Callers' own tokens are shared with no other instance, so neither is a key.
@@ -411,6 +439,14 @@ fn parts(
             json_bytes: config.limits.json_bytes,
             json_budget: JsonBudget::default(),
             reuse: reuse.clone(),
+            templates: templates.clone(),
+        }),
+        pacer: Arc::new(Pacer {
+            limits: send_limits.clone(),
+            pins: stores.pins.clone(),
+            readings: readings.clone(),
+            signer: Arc::clone(&signer),
+            clock: clock.clone(),
         }),
         books: Arc::new(Books {
             pins: stores.pins,
@@ -426,6 +462,8 @@ fn parts(
             clock: clock.clone(),
             minute,
             exchanges: TaskTracker::new(),
+            limits: send_limits,
+            templates,
         }),
         token: GraphTokenLayer::new(
             scheme,

@@ -15,6 +15,7 @@ mod readings;
 mod registrations;
 mod reuse;
 mod sqlite;
+mod templates;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub use pins::MediaPins;
 pub use readings::{Asked, SettingsReadings};
 pub use registrations::{Note, RegistrationCall, Registrations};
 pub use reuse::{KnownUpload, KnownUploads, UploadTag};
+pub use templates::TemplateClasses;
 
 use crate::clock::Clock;
 

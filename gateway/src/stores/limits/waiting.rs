@@ -133,6 +133,12 @@ pub(super) fn admit(shared: &Arc<Shared>, lane: Arc<Lane>, want: Want, place: Pl
 }
 
 impl Admit {
+    /// Whether it has to wait; if not, its answer is there.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self.0, State::Waiting { .. })
+    }
+
     pub(super) fn ready(answer: Result<Grant, Limited>) -> Self {
         Self(State::Ready(Some(answer)))
     }
