@@ -21,6 +21,5 @@ pub mod record;
 pub mod server;
 pub mod stack;
 pub mod stores;
-mod trickle;
 pub mod upstream;
 pub mod wiped_io;

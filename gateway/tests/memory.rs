@@ -310,7 +310,10 @@ async fn a_meta_that_never_answers_takes_little_memory_and_soon_no_more() {
     for number in 0..100 {
         let mut one = send(&clients, number, addr);
         match timeout(Duration::from_secs(1), &mut one).await {
-            Ok(reason) => assert_eq!(reason.expect("no panic").as_deref(), Some("circuit_open")),
+            Ok(reason) => {
+                assert_eq!(reason.expect("no panic").as_deref(), Some("circuit_open"));
+                refused += 1;
+            }
             // A probe.
             Err(_) => waiting.push(one),
         }
@@ -322,8 +325,7 @@ async fn a_meta_that_never_answers_takes_little_memory_and_soon_no_more() {
         "{hung} hung, refused after {opened:?}, a hundred more in {took:?}; idle {idle} KiB, peak {peak} KiB, above idle {} KiB",
         peak - idle
     );
-    assert!(hung >= SENDS / 2, "{hung}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(hung > 0 && refused > 80, "{hung} hung, {refused} refused");
     assert!(
         peak - idle <= MOST_OF_A_HANG_KIB,
         "peak is {} KiB above idle",

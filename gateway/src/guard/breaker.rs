@@ -19,6 +19,8 @@ const BUCKETS: u64 = 8;
 const WINDOW: Duration = Duration::from_secs(2);
 /// Fewer failures than this open nothing.
 const LEAST_FAILURES: u32 = 10;
+/// Failures further apart than this are not in a row.
+const ROW: Duration = Duration::from_secs(30);
 /// Without any answer for so long, while [`LEAST_FAILURES`] wait for one: silence. Above what Meta takes at its slowest.
 const SILENCE: Duration = Duration::from_millis(1_750);
 /// An exchange that its caller gave up earlier than this says nothing of Meta.
@@ -105,7 +107,9 @@ struct State {
     /// When it last opened or closed; half-open is a part of open.
     since: Moment,
     window: Window,
+    /// Failures without a success between them, and when the last one was.
     in_a_row: u32,
+    failed: Moment,
     /// Exchanges that began since the last answer.
     unanswered: u32,
     /// When there were [`LEAST_FAILURES`] of them.
@@ -140,6 +144,7 @@ impl Breaker {
                 since: now,
                 window: Window::new(now),
                 in_a_row: 0,
+                failed: now,
                 unanswered: 0,
                 many_unanswered: None,
                 failing: [None; NUMBERS],
@@ -322,7 +327,9 @@ impl State {
                 if !self.counts(scope, now, report) {
                     return;
                 }
-                self.in_a_row += 1;
+                let is_next = now.since(self.failed) <= ROW;
+                self.in_a_row = if is_next { self.in_a_row + 1 } else { 1 };
+                self.failed = now;
                 self.window.count(now, false);
                 if self.in_a_row >= LEAST_FAILURES {
                     self.open(scope, now, FIRST_REST, Cause::InARow);

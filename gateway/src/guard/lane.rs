@@ -166,8 +166,8 @@ impl Lane {
         state.adaptive.as_ref().map_or(self.most, Adaptive::limit)
     }
 
-    /// Counts one more, if there may be one, and says how many there are then. Nobody who waits is passed by: whoever could go has gone with the last place
-    /// that was given back.
+    /// Counts one more, if there may be one, and says how many there are then. Nobody who waits is passed by: whoever could go has
+    /// gone with the last place that was given back.
     fn reserve(&self, state: &mut State, caller: CallerKey) -> Option<u32> {
         if state.taken >= self.limit(state) {
             return None;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use super::FrontDoorRefusal;
 use super::limits::FrontDoorLimits;
-use crate::trickle::Trickle;
+use super::trickle::Trickle;
 
 /// Fewer bytes than this within one idle timeout are no progress, so that a client cannot hold a connection by
 /// sending a byte now and then.

@@ -11,7 +11,7 @@ use super::drive::Driven;
 use super::{ANSWER_TIMEOUT, Stalled};
 use crate::body::BoxError;
 use crate::guard::Ticket;
-use crate::trickle::Trickle;
+use crate::server::Trickle;
 
 /// What an answer must bring, or end, within [`ANSWER_TIMEOUT`] of being waited for, in bytes: one KiB a second. Meta's answers but
 /// pages and media are smaller, so these are whole by then.
