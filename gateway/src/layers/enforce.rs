@@ -332,18 +332,20 @@ pub fn permit_question(
 ///
 /// ```compile_fail
 /// use curfew::layers::enforce::{Exchange, ExchangeTarget};
-/// let forged = Exchange {
-///     traffic: curfew::guard::Traffic::Call,
-///     number: None,
-///     principal: todo!(),
-///     method: http::Method::GET,
-///     destination: ExchangeTarget::Graph("/me".to_owned()),
-///     body: curfew::body::Outbound::Empty,
-///     content_type: None,
-///     accept: None,
-///     file_offset: None,
-///     credential: curfew::call::Credential::Gateway,
-/// };
+/// fn forged(principal: curfew::call::Principal) -> Exchange {
+///     Exchange {
+///         traffic: curfew::guard::Traffic::Call,
+///         number: None,
+///         principal,
+///         method: http::Method::GET,
+///         destination: ExchangeTarget::Graph("/me".to_owned()),
+///         body: curfew::body::Outbound::Empty,
+///         content_type: None,
+///         accept: None,
+///         file_offset: None,
+///         credential: curfew::call::Credential::Gateway,
+///     }
+/// }
 /// ```
 pub struct Exchange {
     traffic: Traffic,
