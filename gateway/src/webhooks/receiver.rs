@@ -86,7 +86,9 @@ impl Receiver {
             .call(request)
             .await
             .map_err(|error| match error {
-                ExchangeError::Unsent(_) => Undelivered::Unreachable,
+                ExchangeError::Unsent(_) | ExchangeError::Refused(_) | ExchangeError::NotBuilt => {
+                    Undelivered::Unreachable
+                }
                 ExchangeError::Broken(_) => Undelivered::Broken,
             })?;
         let (parts, body) = answer.into_parts();
