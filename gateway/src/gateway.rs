@@ -22,11 +22,13 @@ use crate::budget::JsonBudget;
 use crate::clock::Clock;
 use crate::config::{self, Config, PemError, StoreConfig, TlsError};
 use crate::graph::media_host::MediaHosts;
+use crate::guard::Guard;
 use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, marker_key, url_signer};
+use crate::layers::once::Once;
 use crate::layers::pace::Pacer;
 use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
@@ -34,8 +36,8 @@ use crate::stack::{Parts, stack};
 use crate::stores::limits::{Event, RecipientKey, SendLimits, WaitingRoom};
 use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
-    CryptoUnavailable, DenialBudget, KnownUploads, SeenEvents, SettingsReadings, StoreError, Stores,
-    TemplateClasses, UrlGrants, UrlSigner,
+    CryptoUnavailable, DenialBudget, KnownUploads, Outcomes, SeenEvents, SettingsReadings, StoreError,
+    Stores, TemplateClasses, UrlGrants, UrlSigner,
 };
 use crate::upstream::Upstream;
 use crate::webhooks::{InboundBooks, WebhookListener};
@@ -170,7 +172,7 @@ impl Gateway {
             ));
         }
         let stores = match &config.store {
-            StoreConfig::Memory => Stores::in_memory(&clock, minute),
+            StoreConfig::Memory => Stores::in_memory(&clock, minute)?,
             StoreConfig::Sqlite { path } => Stores::open(path, &clock, minute)?,
         };
         let limits = front_door_limits(config);
@@ -205,6 +207,7 @@ impl Gateway {
                     policies: Arc::clone(&parts.policies),
                     seen: SeenEvents::new(parts.clock.clone(), minute),
                     markers: marker_key(app_secret)?,
+                    outcomes: [parts.once.outcomes.clone(), parts.once.repeats.clone()],
                     clock: parts.clock.clone(),
                     minute,
                 };
@@ -299,12 +302,14 @@ impl Gateway {
             ..options.clone()
         };
         let known_uploads = parts.books.reuse.known.clone();
+        let once = Arc::clone(&parts.once);
         let admin = Admin::new(
             readiness.clone(),
             options.limits.clone(),
             media_cache.clone(),
             known_uploads.clone(),
             send_limits,
+            parts.guard.clone(),
         );
         let admin = serve(
             admin_listener,
@@ -355,7 +360,7 @@ impl Gateway {
         };
         let drained = tokio::select! {
             (drained, ..) = async { tokio::join!(callers, admin, webhooks) } => drained,
-            never = sweep(stores, grants, known_uploads, minute) => match never {},
+            never = sweep(stores, grants, known_uploads, &once, minute) => match never {},
         };
         media_cache.purge(Scope::All, PurgeOrder::Shutdown);
         drained
@@ -406,6 +411,7 @@ async fn sweep(
     stores: Stores,
     grants: UrlGrants,
     known_uploads: KnownUploads,
+    once: &Once,
     minute: Minute,
 ) -> std::convert::Infallible {
     let mut ticks = tokio::time::interval(minute.length());
@@ -416,6 +422,11 @@ async fn sweep(
         known_uploads.sweep();
         if let Err(error) = stores.pins.sweep().await {
             tracing::warn!(%error, "ended pins could not be forgotten; trying again");
+        }
+        for outcomes in [&once.outcomes, &once.repeats] {
+            if let Err(error) = outcomes.sweep().await {
+                tracing::warn!(%error, "ended outcomes could not be forgotten; trying again");
+            }
         }
     }
 }
@@ -434,6 +445,7 @@ fn front_door_limits(config: &Config) -> FrontDoorLimits {
         upload_bytes: limits.upload_bytes,
         header_timeout: limits.header_timeout,
         body_idle_timeout: limits.body_idle_timeout,
+        body_min_bytes_per_s: limits.body_min_bytes_per_s,
         keep_alive_idle: limits.keep_alive_idle,
         connections: FrontDoorLimits::default().connections,
     }
@@ -536,6 +548,16 @@ fn parts(
             upstream.app_secret.clone(),
         ),
         upstream: Upstream::new(client_tls(upstream.ca_file.as_deref(), needs_tls)?),
+        once: Arc::new(Once {
+            outcomes: stores.outcomes,
+            repeats: Outcomes::in_memory(clock.clone(), Once::REPEATS_BYTES)?,
+            minute,
+            markers: match (&config.webhooks, &upstream.app_secret) {
+                (Some(_), Some(app_secret)) => Some(marker_key(app_secret)?),
+                _ => None,
+            },
+        }),
+        guard: Guard::new(clock.clone(), config.limits.caller_share_percent),
         clock,
     })
 }

@@ -17,12 +17,18 @@ use futures_util::future::Either;
 use http::{HeaderValue, Method};
 use tower::{Layer, Service};
 
+use super::graph_token::caller_key;
+use super::once::Ticket;
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
-use crate::call::{Answer, Call, Context, Credential, Destination, Paced, Payload, Purpose, SendFacts};
+use crate::budget::held_for;
+use crate::call::{
+    Answer, Call, Context, Credential, Destination, Paced, Payload, Principal, Purpose, SendFacts,
+};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::file_offset::FileOffset;
+use crate::graph::marker::{Marker, MarkerKey};
 use crate::graph::media_host::MediaUrl;
 use crate::graph::message::Recipient;
 use crate::graph::multipart::{
@@ -30,7 +36,9 @@ use crate::graph::multipart::{
     UploadVerdict, WholeForm, WireBoundary,
 };
 use crate::graph::routes::READ_TEMPLATES;
+use crate::guard::{Facts as GuardFacts, Guard, Host, Traffic};
 use crate::stores::SettingsReadings;
+use crate::stores::outcomes::Sending;
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
 const QUESTION_VERSION: &str = "v23.0";
@@ -56,7 +64,7 @@ impl From<Reason> for Withheld {
 /// ```compile_fail
 /// use curfew::{call::Call, layers::enforce::Permitted};
 /// fn paired(permit: curfew_policies::Permit, call: Call) -> Permitted {
-///     Permitted { permit, call, paced: None }
+///     Permitted { permit, call, paced: None, ticket: None }
 /// }
 /// ```
 #[derive(Debug)]
@@ -67,6 +75,7 @@ pub struct Permitted {
     )]
     permit: Permit,
     call: Call,
+    ticket: Option<Box<Ticket>>,
     paced: Option<Paced>,
 }
 
@@ -143,6 +152,41 @@ impl Permitted {
         self.call.settings
     }
 
+    /// Writes a new marker into a send whose number's policy lets webhooks settle it, if there is room for one. Of what was
+    /// judged nothing else changes.
+    pub fn mark(&mut self, key: &MarkerKey) -> Option<Marker> {
+        let number = self.as_send()?.number;
+        let policy = self.call.context.principal.policies.numbers.get(&number)?;
+        let Payload::Json(body) = &mut self.call.payload else {
+            return None;
+        };
+        if !policy.sends.settle_unknown {
+            return None;
+        }
+        let marker = Marker::random().ok()?;
+        let stamped = key.stamped(number, &marker, body)?;
+        *body = held_for(body.clone(), stamped);
+        Some(marker)
+    }
+
+    /// The send that it is, and by which key its caller will know it again; `None` if it is no send.
+    #[must_use]
+    pub fn as_send(&self) -> Option<Sending<'_>> {
+        self.call.as_send()
+    }
+
+    /// The same, with the ticket that it travels on.
+    #[must_use]
+    pub fn on(mut self, ticket: Ticket) -> Self {
+        self.ticket = Some(Box::new(ticket));
+        self
+    }
+
+    /// The ticket that it travels on: whoever sends it must [book](Ticket::book) what comes of it.
+    pub const fn take_ticket(&mut self) -> Option<Box<Ticket>> {
+        self.ticket.take()
+    }
+
     /// Where it goes.
     #[must_use]
     pub const fn destination(&self) -> &Destination {
@@ -164,6 +208,7 @@ impl Permitted {
         readings: SettingsReadings,
         reuse: &Reuse,
     ) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
+        let (number, purpose) = (self.number(), self.purpose());
         let Self { call, .. } = self;
         let Call {
             context,
@@ -183,6 +228,7 @@ impl Permitted {
             Destination::MediaHost { .. } => return Err(GatewayError::MediaUrlInvalid),
             Destination::Known(_) => return Err(GatewayError::ExchangeBroken),
         };
+        let principal = context.principal.clone();
         let (body, content_type, form_end) = match payload {
             Payload::Empty => (Outbound::Empty, None, None),
             Payload::Json(bytes) => {
@@ -206,7 +252,15 @@ impl Permitted {
                 (Outbound::Raw(body), Some(content_type), None)
             }
         };
+        let traffic = match (&body, purpose) {
+            (Outbound::Upload(_) | Outbound::Raw(_), _) => Traffic::Stream,
+            (Outbound::Empty | Outbound::Whole(_), Purpose::Send) => Traffic::Send,
+            (Outbound::Empty | Outbound::Whole(_), _) => Traffic::Call,
+        };
         let exchange = Exchange {
+            traffic,
+            number,
+            principal,
             method,
             destination: ExchangeTarget::Graph(target),
             body,
@@ -259,6 +313,9 @@ impl Permitted {
     #[must_use]
     pub fn fetch(&self, url: &MediaUrl, credential: Credential) -> Exchange {
         Exchange {
+            traffic: Traffic::Stream,
+            number: self.number(),
+            principal: self.call.context.principal.clone(),
             method: Method::GET,
             destination: ExchangeTarget::Media(url.clone()),
             body: Outbound::Empty,
@@ -294,6 +351,9 @@ pub fn permit_question(
     match decide(&context.principal.policies, Caller::Gateway, &request, &facts) {
         Decision::Deny(reason) => Err(GatewayError::denied(reason, request.subject)),
         Decision::Allow(_permit) => Ok(Exchange {
+            traffic: Traffic::Question,
+            number: Some(number),
+            principal: context.principal.clone(),
             method: Method::GET,
             destination: ExchangeTarget::Graph(match question {
                 Question::Settings => format!("/{QUESTION_VERSION}/{number}/settings"),
@@ -312,17 +372,25 @@ pub fn permit_question(
 ///
 /// ```compile_fail
 /// use curfew::layers::enforce::{Exchange, ExchangeTarget};
-/// let forged = Exchange {
-///     method: http::Method::GET,
-///     destination: ExchangeTarget::Graph("/me".to_owned()),
-///     body: curfew::body::Outbound::Empty,
-///     content_type: None,
-///     accept: None,
-///     file_offset: None,
-///     credential: curfew::call::Credential::Gateway,
-/// };
+/// fn forged(principal: curfew::call::Principal) -> Exchange {
+///     Exchange {
+///         traffic: curfew::guard::Traffic::Call,
+///         number: None,
+///         principal,
+///         method: http::Method::GET,
+///         destination: ExchangeTarget::Graph("/me".to_owned()),
+///         body: curfew::body::Outbound::Empty,
+///         content_type: None,
+///         accept: None,
+///         file_offset: None,
+///         credential: curfew::call::Credential::Gateway,
+///     }
+/// }
 /// ```
 pub struct Exchange {
+    traffic: Traffic,
+    number: Option<PhoneNumberId>,
+    principal: Principal,
     method: Method,
     destination: ExchangeTarget,
     body: Outbound,
@@ -360,10 +428,28 @@ pub struct ExchangeParts {
 }
 
 impl Exchange {
+    /// What it is for those who let it out.
+    #[must_use]
+    pub fn facts(&self, guard: &Guard) -> GuardFacts {
+        GuardFacts {
+            traffic: self.traffic,
+            host: match self.destination {
+                ExchangeTarget::Graph(_) => Host::Graph,
+                ExchangeTarget::Media(_) => Host::Media,
+            },
+            number: self.number,
+            is_upload: matches!(self.body, Outbound::Upload(_) | Outbound::Raw(_)),
+            caller: caller_key(guard, &self.principal, &self.credential),
+        }
+    }
+
     /// Takes it apart.
     #[must_use]
     pub fn into_parts(self) -> ExchangeParts {
         let Self {
+            traffic: _,
+            number: _,
+            principal: _,
             method,
             destination,
             body,
@@ -627,6 +713,7 @@ where
                     permit,
                     call,
                     paced: None,
+                    ticket: None,
                 };
                 Either::Left(self.inner.call(permitted))
             }

@@ -11,9 +11,10 @@ use futures_util::future::try_join_all;
 use crate::clock::Clock;
 use crate::graph::failure::{Failure, Usage};
 use crate::graph::marker::MarkerKey;
-use crate::graph::webhook::{self, Change, Message, Status};
+use crate::graph::webhook::{self, Change, Fate, Message, Status};
 use crate::stores::limits::{CountryCode, Outcome, Recipient, RecipientId, Scope, SendLimits};
-use crate::stores::{MediaPins, SeenEvents, StoreError};
+use crate::stores::outcomes::Settled;
+use crate::stores::{MediaPins, Outcomes, SeenEvents, StoreError};
 
 /// Everything that webhooks change.
 pub struct InboundBooks {
@@ -27,6 +28,8 @@ pub struct InboundBooks {
     pub seen: SeenEvents,
     /// What the gateway's own markers are known by.
     pub markers: MarkerKey,
+    /// What came of sends, which a status may be the first to say.
+    pub outcomes: [Outcomes; 2],
     /// The time.
     pub clock: Clock,
     /// The length of a minute of storage.
@@ -77,9 +80,33 @@ impl InboundBooks {
         Ok(tally)
     }
 
-    /// The body without the gateway's own markers; `None` where none is in it.
-    pub(super) fn give_back(&self, body: &[u8], changes: &[Change<'_>]) -> Option<Bytes> {
-        webhook::give_back(body, changes, &self.markers).body
+    /// The body without the gateway's own markers; `None` where none is in it. What the marked statuses say of sends whose
+    /// outcome was not known is known when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When an outcome could not be kept.
+    pub(super) async fn give_back(
+        &self,
+        body: &[u8],
+        changes: &[Change<'_>],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let back = webhook::give_back(body, changes, &self.markers);
+        let settled = back.marked.iter().filter_map(|(marker, status)| {
+            let settled = match status.fate()? {
+                Fate::Accepted => Settled::Accepted {
+                    wamid: status.message_id().into(),
+                },
+                Fate::Failed(code) => Settled::Failed { code: code? },
+            };
+            Some((*marker, settled))
+        });
+        let all = settled.flat_map(|(marker, settled)| {
+            let stores = self.outcomes.iter();
+            stores.map(move |outcomes| outcomes.settle(marker, settled.clone()))
+        });
+        try_join_all(all).await?;
+        Ok(back.body)
     }
 
     /// The media that came in, each with an end that is counted from when its message was sent: the earliest moment at

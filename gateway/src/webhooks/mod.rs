@@ -36,6 +36,7 @@ use crate::layers::BoxFuture;
 use crate::layers::graph_token::{is_secret, signing_key};
 use crate::layers::reading::{JsonRoom, collect_json, expect_json};
 use crate::server::{FrontDoorLimits, refusal_of};
+use crate::stores::StoreError;
 
 pub use books::InboundBooks;
 pub(crate) use listener::WebhookListener;
@@ -187,10 +188,13 @@ impl Shared {
             return told("signature", StatusCode::UNAUTHORIZED);
         };
         let changes = webhook::read(&body);
-        let Ok(tally) = self.books.note(&changes).await else {
+        let noted = async {
+            let tally = self.books.note(&changes).await?;
+            Ok::<_, StoreError>((tally, self.books.give_back(&body, &changes).await?))
+        };
+        let Ok((tally, given_back)) = noted.await else {
             return told("store_unavailable", StatusCode::SERVICE_UNAVAILABLE);
         };
-        let given_back = self.books.give_back(&body, &changes);
         drop(changes);
         let bytes = body.len();
         let delivered = match given_back {

@@ -11,7 +11,7 @@ use tower::Service as _;
 use super::{SIGNATURE, SIGNATURE_PREFIX};
 use crate::body::Outbound;
 use crate::layers::graph_token::OUR_USER_AGENT;
-use crate::upstream::{ExchangeError, Upstream, collect};
+use crate::upstream::{Upstream, collect};
 
 /// How much of the receiver's answer is read, so that the connection can be used again. Nobody sees it.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -80,15 +80,13 @@ impl Receiver {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, OUR_USER_AGENT);
         headers.insert(SIGNATURE, signature);
-        let answer = self
-            .client
-            .clone()
-            .call(request)
-            .await
-            .map_err(|error| match error {
-                ExchangeError::Unsent(_) => Undelivered::Unreachable,
-                ExchangeError::Broken(_) => Undelivered::Broken,
-            })?;
+        let answer = self.client.clone().call(request).await.map_err(|error| {
+            if error.is_unsent() {
+                Undelivered::Unreachable
+            } else {
+                Undelivered::Broken
+            }
+        })?;
         let (parts, body) = answer.into_parts();
         // Whether it ends well does not matter any more.
         let _ = collect(body, ANSWER_BYTES).await;

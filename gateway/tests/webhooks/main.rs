@@ -21,6 +21,7 @@ mod marker;
 mod quiet;
 mod receiver;
 mod relay;
+mod settle;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -120,16 +120,15 @@ pub(super) fn drop_call(
 fn name_of_origin(origin: Origin) -> &'static str {
     match origin {
         Origin::Upload => "upload",
-        // The file knows no more: after a restart its copies are not kept.
-        Origin::Inbound | Origin::Webhook => "inbound",
+        Origin::Inbound => "inbound",
+        Origin::Webhook => "webhook",
         Origin::Deleted => "deleted",
     }
 }
 
 fn origin_named(name: &str) -> Option<Origin> {
-    [Origin::Upload, Origin::Inbound, Origin::Deleted]
-        .into_iter()
-        .find(|origin| name_of_origin(*origin) == name)
+    let origins = [Origin::Upload, Origin::Inbound, Origin::Webhook, Origin::Deleted];
+    origins.into_iter().find(|origin| name_of_origin(*origin) == name)
 }
 
 fn name_of_call(call: RegistrationCall) -> &'static str {
@@ -146,6 +145,6 @@ fn call_named(name: &str) -> Option<RegistrationCall> {
 }
 
 /// Milliseconds as SQLite holds them; what lies beyond is the last of them.
-fn millis(time: Timestamp) -> i64 {
+pub(super) fn millis(time: Timestamp) -> i64 {
     i64::try_from(time.millis()).unwrap_or(i64::MAX)
 }

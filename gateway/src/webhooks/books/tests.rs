@@ -58,6 +58,7 @@ impl Site {
             policies: Arc::new(ArcSwap::from_pointee(policies)),
             seen: SeenEvents::new(clock.clone(), minute),
             markers: MarkerKey::derived_from(b"the app's secret").unwrap(),
+            outcomes: [1, 2].map(|_| Outcomes::in_memory(clock.clone(), 1 << 20).unwrap()),
             clock,
             minute,
         };
