@@ -27,7 +27,8 @@ const metasOwn = new Counter('metas_own_limit');
 
 export const options = plan({
     // The rate is what is offered above throughput; a quarter of it goes to single recipients.
-    scenarios: { throughput: arrivals('throughput'), pair: arrivals('pair', 0.25) },
+    // Sends above throughput wait for up to a second.
+    scenarios: { throughput: arrivals('throughput', 1, 2), pair: arrivals('pair', 0.25) },
     kinds: [],
     some: ['throughput_let_go', 'throughput_turned_away', 'pair_let_go', 'pair_turned_away'],
     more: { metas_own_limit: ['count==0'] },

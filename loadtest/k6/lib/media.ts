@@ -11,11 +11,10 @@ import type { Answer } from './verdict.ts';
 
 const KIB = 1024;
 
-/** A file to upload. */
+/** A file to upload: its type and its size. */
 export interface File {
     mime: string;
-    content: ArrayBuffer;
-    sha256: string;
+    kib: number;
 }
 
 /** A medium that was uploaded. */
@@ -30,24 +29,32 @@ export interface Medium {
 const stored = new Counter('media_stored');
 const deleted = new Counter('media_deleted');
 
-function file(mime: string, kib: number): File {
-    const content = crypto.randomBytes(kib * KIB);
-    return { mime, content, sha256: crypto.sha256(content, 'hex') };
-}
-
-/** Legal files of several types and sizes. Each virtual user has its own. */
+/** Legal files of several types and sizes. */
 export const FILES: readonly File[] = [
-    file('image/jpeg', 64),
-    file('application/pdf', 1024),
-    file('audio/ogg', 16),
-    file('video/mp4', 256),
-    file('text/plain', 4),
+    { mime: 'image/jpeg', kib: 64 },
+    { mime: 'application/pdf', kib: 1024 },
+    { mime: 'audio/ogg', kib: 16 },
+    { mime: 'video/mp4', kib: 256 },
+    { mime: 'text/plain', kib: 4 },
 ];
 
-export const PICTURE: File = file('image/png', 48);
+export const PICTURE: File = { mime: 'image/png', kib: 48 };
 
 /** Larger than any sticker may be (Cloud API, "Media", supported media types: 500 KB). */
-export const STICKER_TOO_LARGE: File = file('image/webp', 501);
+export const STICKER_TOO_LARGE: File = { mime: 'image/webp', kib: 501 };
+
+const contents = new Map<number, { bytes: ArrayBuffer; sha256: string }>();
+
+/** The content of files of a size: each virtual user has its own, made when it first needs it. */
+function content({ kib }: File): { bytes: ArrayBuffer; sha256: string } {
+    let made = contents.get(kib);
+    if (made === undefined) {
+        const bytes = crypto.randomBytes(kib * KIB);
+        made = { bytes, sha256: crypto.sha256(bytes, 'hex') };
+        contents.set(kib, made);
+    }
+    return made;
+}
 
 /** One of a list, in turn. */
 export function inTurn<T>(list: readonly T[], nth: number): T {
@@ -68,7 +75,7 @@ export function upload(base: string, number: string, key: string, file: File, fi
     const form = {
         messaging_product: 'whatsapp',
         ...fields,
-        file: http.file(file.content, 'medium', file.mime),
+        file: http.file(content(file).bytes, 'medium', file.mime),
     };
     return http.post(`${base}/v23.0/${number}/media`, form, { headers: bearer(key), tags: { name: 'media' } });
 }
@@ -79,7 +86,7 @@ export function uploaded(what: string, answer: Answer, number: string, file: Fil
         return undefined;
     }
     stored.add(1);
-    return { id: String(member(answer, 'id')), number, bytes: file.content.byteLength, sha256: file.sha256 };
+    return { id: String(member(answer, 'id')), number, bytes: file.kib * KIB, sha256: content(file).sha256 };
 }
 
 export function metadata(base: string, medium: Medium, key: string = KEY.everything): Answer {

@@ -7,8 +7,11 @@ import type { Kind } from './latency.ts';
 import { RATE, SECONDS, SMOKE } from './setting.ts';
 import { NEVER } from './verdict.ts';
 
-/** Calls a function of the scenario at this share of its rate, whether earlier calls have ended or not. */
-export function arrivals(exec: string, share = 1): Scenario {
+/**
+ * Calls a function of the scenario at this share of its rate, whether earlier calls have ended or not: up to so many seconds'
+ * worth of calls are under way at once.
+ */
+export function arrivals(exec: string, share = 1, underWay = 0.5): Scenario {
     // As many a ten seconds, since k6 takes whole numbers.
     const rate = Math.max(1, Math.round(RATE * share * 10));
     return {
@@ -17,8 +20,7 @@ export function arrivals(exec: string, share = 1): Scenario {
         rate,
         timeUnit: '10s',
         duration: `${SECONDS}s`,
-        // Two seconds' worth: enough for sends that wait, and for a machine that stops for a while.
-        preAllocatedVUs: Math.max(4, Math.ceil(rate / 5)),
+        preAllocatedVUs: Math.max(8, Math.ceil((rate / 10) * underWay)),
     };
 }
 
