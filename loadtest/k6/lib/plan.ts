@@ -2,7 +2,6 @@
 
 import type { Options, Scenario } from 'k6/options';
 
-import { MAY_ADD } from './latency.ts';
 import type { Kind } from './latency.ts';
 import { RATE, SECONDS, SMOKE } from './setting.ts';
 import { NEVER } from './verdict.ts';
@@ -11,7 +10,7 @@ import { NEVER } from './verdict.ts';
  * Calls a function of the scenario at this share of its rate, whether earlier calls have ended or not: up to so many seconds'
  * worth of calls are under way at once.
  */
-export function arrivals(exec: string, share = 1, underWay = 0.5): Scenario {
+export function arrivals(exec: string, share = 1, underWay = 1): Scenario {
     // As many a ten seconds, since k6 takes whole numbers.
     const rate = Math.max(1, Math.round(RATE * share * 10));
     return {
@@ -52,10 +51,6 @@ export function plan({ scenarios, kinds, some, more, timings }: Plan): Options {
     Object.assign(thresholds, more);
     if (!SMOKE) {
         thresholds['dropped_iterations'] = ['count==0'];
-        for (const kind of kinds) {
-            const { p50, p99 } = MAY_ADD[kind];
-            thresholds[`added_${kind}`] = [`p(50)<${p50}`, `p(99)<${p99}`];
-        }
         Object.assign(thresholds, timings);
     }
     return {

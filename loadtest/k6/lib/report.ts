@@ -1,6 +1,6 @@
 // The end of a run: the summary as JSON, and in words.
 
-import { KINDS } from './latency.ts';
+import { judge } from './latency.ts';
 import { OUTPUT } from './setting.ts';
 
 interface Metric {
@@ -19,15 +19,16 @@ const figure = (value: number | undefined): string => (value ?? 0).toFixed(2).pa
 export function handleSummary(data: Summary): Record<string, string> {
     const { metrics } = data;
     const lines = [''];
-    const measured = KINDS.filter((kind) => metrics[`gateway_${kind}`] !== undefined);
-    if (measured.length > 0) {
+    const added = judge(metrics);
+    const kinds = Object.entries(added);
+    if (kinds.length > 0) {
         lines.push('milliseconds   added p50     p99   gateway p50     p99    direct p50     p99');
-        for (const kind of measured) {
-            const pairs = ['added', 'gateway', 'direct'].map((side) => {
+        for (const [kind, { p50, p99 }] of kinds) {
+            const sides = ['gateway', 'direct'].map((side) => {
                 const values = metrics[`${side}_${kind}`]?.values;
                 return `${figure(values?.['p(50)'])}${figure(values?.['p(99)'])}`;
             });
-            lines.push(`${kind.padEnd(14)}${pairs.join('    ')}`);
+            lines.push(`${kind.padEnd(14)}${figure(p50)}${figure(p99)}    ${sides.join('    ')}`);
         }
     }
     const counters = Object.entries(metrics).filter(([, metric]) => metric.type === 'counter');
@@ -42,5 +43,10 @@ export function handleSummary(data: Summary): Record<string, string> {
             }
         }
     }
-    return { [`${OUTPUT}/summary.json`]: JSON.stringify(data, null, 2), stdout: `${lines.join('\n')}\n` };
+    for (const [kind, { ok }] of kinds) {
+        if (!ok) {
+            lines.push(`FAILED: more is added to ${kind} than may be`);
+        }
+    }
+    return { [`${OUTPUT}/summary.json`]: JSON.stringify({ ...data, added }, null, 2), stdout: `${lines.join('\n')}\n` };
 }
