@@ -1,8 +1,8 @@
 // What the gateway adds: the same request by way of the gateway and to the emulator directly, one right after the other.
 //
-// Only such pairs are compared: on a shared machine latencies drift, and both sides of a pair drift alike. The median is that
-// of what was added pair by pair. A pause of the machine strikes one side of a pair, but over a run both alike: so what is
-// added for the slowest is the difference of both sides' 99th of 100.
+// Only such pairs are compared: on a shared machine latencies drift, and both sides of a pair drift alike. The median is
+// that of what was added pair by pair. A pause of the machine strikes one side of a pair, but over a run both alike: so
+// what is added for the slowest is the difference of both sides' 99th of 100.
 
 import exec from 'k6/execution';
 import { Trend } from 'k6/metrics';

@@ -7,8 +7,8 @@ import { RATE, SECONDS, SMOKE } from './setting.ts';
 import { NEVER } from './verdict.ts';
 
 /**
- * Calls a function of the scenario at this share of its rate, whether earlier calls have ended or not: up to so many seconds'
- * worth of calls are under way at once.
+ * Calls a function of the scenario at this share of its rate, whether earlier calls have ended or not: up to so many
+ * seconds' worth of calls are under way at once.
  */
 export function arrivals(exec: string, share = 1, underWay = 1): Scenario {
     // As many a ten seconds, since k6 takes whole numbers.
