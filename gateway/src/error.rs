@@ -16,6 +16,7 @@ use crate::graph::json::JsonError;
 use crate::graph::message::MessageError;
 use crate::graph::multipart::MultipartError;
 use crate::server::FrontDoorRefusal;
+use crate::stores::StoreError;
 
 /// Says that the gateway refused, and by which rule.
 pub const CURFEW_REASON: HeaderName = HeaderName::from_static("curfew-reason");
@@ -391,6 +392,13 @@ fn trace_id() -> String {
         "C{}",
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random)
     )
+}
+
+impl From<StoreError> for GatewayError {
+    /// What the store said is in the log; whatever it was, nothing can be promised without it.
+    fn from(_: StoreError) -> Self {
+        Self::StoreUnavailable
+    }
 }
 
 #[cfg(test)]

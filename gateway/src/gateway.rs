@@ -145,6 +145,7 @@ impl Gateway {
         let stores = match &config.store {
             StoreConfig::Memory => Stores::in_memory(&clock, minute),
             StoreConfig::Sqlite { path } => Stores::open(path, &clock, minute)?,
+            StoreConfig::Valkey { url, instances } => Stores::shared(url, *instances, &clock, minute).await?,
         };
         let limits = front_door_limits(config);
         let tls = config
@@ -279,7 +280,8 @@ impl Gateway {
         };
         let drained = tokio::select! {
             (drained, _) = async { tokio::join!(callers, admin) } => drained,
-            never = sweep(stores, grants, known_uploads, minute) => match never {},
+            never = sweep(stores.clone(), grants, known_uploads, minute) => match never {},
+            never = stores.keep() => match never {},
         };
         media_cache.purge(Scope::All, PurgeOrder::Shutdown);
         drained

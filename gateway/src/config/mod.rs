@@ -17,12 +17,14 @@ mod tests;
 mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use curfew_policies::PolicySet;
 use secrecy::SecretString;
 
+pub use crate::stores::ValkeyUrl;
 pub use crate::stores::media_cache::CacheLimits;
 pub use file::Unreadable;
 pub use origin::{Origin, OriginError, PublicUrl};
@@ -109,6 +111,13 @@ pub enum StoreConfig {
     Sqlite {
         /// The file.
         path: PathBuf,
+    },
+    /// In Valkey or Redis, where other instances keep theirs too.
+    Valkey {
+        /// Where it is.
+        url: ValkeyUrl,
+        /// How many gateways share it at most: 1 to 64. Each has that part of the limits while it is away.
+        instances: NonZeroU32,
     },
 }
 

@@ -1,6 +1,7 @@
 //! What the gateway remembers, behind narrow types: whoever uses one does not see where it is kept.
 //!
-//! [`MediaPins`] and [`Registrations`] outlive the process when they are [opened](Stores::open) on a file. [`UrlGrants`],
+//! [`MediaPins`] and [`Registrations`] outlive the process when they are [opened](Stores::open) on a file, and
+//! are all instances' when they are [shared](Stores::shared). [`UrlGrants`],
 //! [`DenialBudget`] and [`KnownUploads`] are short-lived by nature and stay in memory. No store holds message content; only the [`media_cache`] holds
 //! media, in memory, and no longer than it may.
 //!
@@ -15,8 +16,12 @@ mod readings;
 mod registrations;
 mod reuse;
 mod sqlite;
+mod valkey;
 
+use std::convert::Infallible;
 use std::error::Error;
+use std::future::pending;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +34,8 @@ pub use pins::MediaPins;
 pub use readings::{Asked, SettingsReadings};
 pub use registrations::{Note, RegistrationCall, Registrations};
 pub use reuse::{KnownUpload, KnownUploads, UploadTag};
+use valkey::Valkey;
+pub use valkey::{NotAValkeyUrl, ValkeyUrl};
 
 use crate::clock::Clock;
 
@@ -39,6 +46,8 @@ pub struct Stores {
     pub pins: MediaPins,
     /// The register and deregister calls that went to Meta.
     pub registrations: Registrations,
+    /// What they are shared in, if they are.
+    valkey: Option<Valkey>,
 }
 
 impl Stores {
@@ -48,6 +57,7 @@ impl Stores {
         Self {
             pins: MediaPins::in_memory(clock.clone(), minute),
             registrations: Registrations::in_memory(clock.clone(), minute),
+            valkey: None,
         }
     }
 
@@ -65,7 +75,37 @@ impl Stores {
         Ok(Self {
             pins: MediaPins::kept_by(Arc::clone(&writer), pins, clock.clone(), minute),
             registrations: Registrations::kept_by(writer, calls, clock.clone()),
+            valkey: None,
         })
+    }
+}
+
+impl Stores {
+    /// Stores that are kept at `url`, where up to `instances` gateways keep theirs together.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be reached, or must not be relied on.
+    pub async fn shared(
+        url: &ValkeyUrl,
+        instances: NonZeroU32,
+        clock: &Clock,
+        minute: Minute,
+    ) -> Result<Self, StoreError> {
+        let valkey = Valkey::connect(url, instances).await?;
+        Ok(Self {
+            pins: MediaPins::shared(valkey.clone(), clock.clone(), minute),
+            registrations: Registrations::shared(valkey.clone(), clock.clone(), minute),
+            valkey: Some(valkey),
+        })
+    }
+
+    /// Keeps up what needs it, the connection to a shared store, for ever; to be run beside the listener, once.
+    pub async fn keep(&self) -> Infallible {
+        match &self.valkey {
+            Some(valkey) => Box::pin(valkey.keep()).await,
+            None => pending().await,
+        }
     }
 }
 
@@ -121,6 +161,18 @@ pub enum StoreError {
     Write {
         /// What SQLite said.
         source: Cause,
+    },
+    /// The shared store does not answer. A later call may succeed.
+    #[error("the shared store is away")]
+    Away {
+        /// What the connection said.
+        source: Cause,
+    },
+    /// The shared store must not be relied on.
+    #[error("the shared store cannot be used: {what}")]
+    Unfit {
+        /// Why not.
+        what: &'static str,
     },
     /// The writing thread is gone. Only a restart helps.
     #[error("the store has stopped")]

@@ -1,0 +1,146 @@
+//! Promise: instances that share a store act as one, and when it is away they refuse or keep to their share.
+//!
+//! On the oldest server that is supported and on a current one, each a real process.
+
+#![cfg(unix)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::store_server::{Kind, StoreServer};
+use common::{Client, DEFAULT, NO_STORAGE, PASS_THROUGH, Setup, TOKEN, World, caller_table, soon};
+use curfew::config::StoreConfig;
+use futures_util::future::join_all;
+use serde_json::json;
+
+/// What two instances on `server` are.
+fn pair_on(server: &StoreServer, policies: &str) -> Setup {
+    Setup {
+        policies: policies.to_owned(),
+        store: server.config(2),
+        ..Setup::default()
+    }
+}
+
+const KEY: &str = "cfw_billing";
+
+/// The policies of gateways with a token of their own, and one caller.
+fn with_caller() -> String {
+    let caller = caller_table("billing", KEY, &[NO_STORAGE, DEFAULT], &["send", "media"]);
+    format!("{PASS_THROUGH}{caller}")
+}
+
+/// Two instances of the policies, on one store.
+async fn two(server: &StoreServer, policies: &str) -> (World, Client, Client, common::Running) {
+    let world = World::start(pair_on(server, policies)).await;
+    let other = world.another_instance().await;
+    let bearer = if policies.contains("[[caller]]") {
+        KEY
+    } else {
+        TOKEN
+    };
+    let clients = [world.gateway.addr, other.addr].map(|addr| Client::new(addr).bearer(bearer));
+    let [here, there] = clients;
+    (world, here, there, other)
+}
+
+#[tokio::test]
+async fn what_one_instance_pins_the_other_knows_and_what_it_deletes_is_gone_for_both() {
+    for kind in Kind::ALL {
+        let Some(server) = StoreServer::start(kind) else {
+            continue;
+        };
+        let (_world, here, there, _other) = two(&server, &with_caller()).await;
+        let media = here.upload(NO_STORAGE).await;
+        let sent = there.send_image(NO_STORAGE, media).await;
+        assert_eq!(sent.status, 200, "{}", sent.text());
+        let reply = there.send_image(DEFAULT, media).await;
+        reply.assert_refused(400, 100, "media_of_other_number");
+        // The URL that one makes is good at the other, as long as the medium is there.
+        let metadata = here
+            .get(&format!("/v23.0/{media}?phone_number_id={NO_STORAGE}"))
+            .await
+            .json();
+        let url: http::Uri = metadata["url"].as_str().expect("a URL").parse().expect("a URL");
+        let path = url.path_and_query().expect("a path").as_str();
+        assert_eq!(there.get(path).await.status, 200);
+        let deleted = here.delete(&format!("/v23.0/{media}")).await;
+        assert_eq!(deleted.status, 200, "{}", deleted.text());
+        for client in [&here, &there] {
+            let reply = client.send_image(NO_STORAGE, media).await;
+            reply.assert_refused(400, 100, "media_ended");
+        }
+        there.get(path).await.assert_refused(400, 100, "media_ended");
+    }
+}
+
+#[tokio::test]
+async fn registrations_are_counted_by_all_instances_together() {
+    for kind in Kind::ALL {
+        let Some(server) = StoreServer::start(kind) else {
+            continue;
+        };
+        let (world, here, there, _other) = two(&server, PASS_THROUGH).await;
+        let body = json!({ "messaging_product": "whatsapp", "pin": "123456" });
+        // All at once, so that some are judged before the others are counted.
+        let calls = (0..24).map(|nth| {
+            let client = if nth % 2 == 0 { &here } else { &there };
+            client.post("/v23.0/1001/register", &body)
+        });
+        let replies = join_all(calls).await;
+        let locked_out = |reply: &&common::Reply| reply.reason() == Some("registration_lockout");
+        assert_eq!(replies.iter().filter(locked_out).count(), 14);
+        let calls = world.emulator.settings_calls();
+        let registered = calls.iter().filter(|call| call.call == "register");
+        assert_eq!(registered.count(), 10);
+    }
+}
+
+#[tokio::test]
+async fn without_the_store_nothing_that_depends_on_a_pin_passes_and_with_it_all_does_again() {
+    for kind in Kind::ALL {
+        let Some(mut server) = StoreServer::start_durable(kind) else {
+            continue;
+        };
+        let (world, here, there, _other) = two(&server, PASS_THROUGH).await;
+        let media = here.upload(NO_STORAGE).await;
+        server.kill();
+        for client in [&here, &there] {
+            let before = world.reached().len();
+            let refused = client.send_image(NO_STORAGE, media).await;
+            refused.assert_refused(503, 131_016, "store_unavailable");
+            assert!(refused.header("retry-after").is_some());
+            let form = common::form::Form::image();
+            let refused = client.post_form("/v23.0/1001/media", &form).await;
+            refused.assert_refused(503, 131_016, "store_unavailable");
+            let refused = client.delete(&format!("/v23.0/{media}")).await;
+            refused.assert_refused(503, 131_016, "store_unavailable");
+            assert_eq!(world.reached().len(), before, "nothing of it went to Meta");
+        }
+        server.begin();
+        for client in [&here, &there] {
+            soon(async { while client.send_image(NO_STORAGE, media).await.status != 200 {} }).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_does_not_start_without_its_store() {
+    let Some(mut server) = StoreServer::start(Kind::Redis) else {
+        return;
+    };
+    let config = server.config(2);
+    server.kill();
+    let StoreConfig::Valkey { url, instances } = config else {
+        unreachable!()
+    };
+    let clock = curfew::clock::Clock::system();
+    let minute = curfew_policies::Minute::REAL;
+    let stores = curfew::stores::Stores::shared(&url, instances, &clock, minute).await;
+    assert!(matches!(stores, Err(curfew::stores::StoreError::Away { .. })));
+}
