@@ -100,6 +100,15 @@ impl Stores {
         })
     }
 
+    /// A place among those who share the store, for the limits of sends; `None` where nobody does.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random bytes.
+    pub fn sharing(&self) -> Result<Option<limits::Sharing>, CryptoUnavailable> {
+        self.valkey.clone().map(limits::Sharing::new).transpose()
+    }
+
     /// Keeps up what needs it, the connection to a shared store, for ever; to be run beside the listener, once.
     pub async fn keep(&self) -> Infallible {
         match &self.valkey {

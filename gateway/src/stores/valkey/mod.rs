@@ -15,6 +15,7 @@
 mod link;
 mod pins;
 mod registrations;
+pub(super) mod sends;
 
 use std::convert::Infallible;
 use std::fmt;
