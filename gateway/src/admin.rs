@@ -16,6 +16,7 @@ use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tower::Service;
 
 use crate::body::{BoxError, Inbound};
@@ -25,6 +26,7 @@ use crate::layers::BoxFuture;
 use crate::layers::reading::expect_json;
 use crate::server::{FrontDoorLimits, FrontDoorRefusal, refusal_of};
 use crate::stores::KnownUploads;
+use crate::stores::limits::{Place, SendLimits};
 use crate::stores::media_cache::{EndReason, MediaCache, MediaKey, PurgeOrder, Scope};
 use crate::upstream::{CollectError, collect};
 
@@ -56,6 +58,7 @@ pub struct Admin {
     limits: FrontDoorLimits,
     media_cache: MediaCache,
     known_uploads: KnownUploads,
+    send_limits: SendLimits,
 }
 
 /// What an operator is told.
@@ -123,12 +126,14 @@ impl Admin {
         limits: FrontDoorLimits,
         media_cache: MediaCache,
         known_uploads: KnownUploads,
+        send_limits: SendLimits,
     ) -> Self {
         Self {
             readiness,
             limits,
             media_cache,
             known_uploads,
+            send_limits,
         }
     }
 
@@ -138,16 +143,18 @@ impl Admin {
         }
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/livez" | "/readyz" | "/cache" if !reads => Said::only(READ),
-            "/purge" if *request.method() != Method::POST => Said::only(POST),
+            "/livez" | "/readyz" | "/cache" | "/limits" if !reads => Said::only(READ),
+            "/purge" | "/open" if *request.method() != Method::POST => Said::only(POST),
             "/livez" => Said::text(StatusCode::OK, "alive"),
             "/readyz" if self.readiness.is_ready() => Said::text(StatusCode::OK, "ready"),
             "/readyz" => Said::text(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
             "/cache" => Said::json(&self.kept()),
             "/purge" => self.purge(request).await,
+            "/limits" => self.limits_now(),
+            "/open" => self.open(request).await,
             _ => Said::text(
                 StatusCode::NOT_FOUND,
-                "here are /livez, /readyz, /cache and POST /purge",
+                "here are /livez, /readyz, /cache, /limits, POST /purge and POST /open",
             ),
         }
     }
@@ -175,7 +182,7 @@ impl Admin {
     /// Ends the copies that the order names, and lets no new upload be answered with those media. When it is answered, the
     /// copies' bytes are overwritten.
     async fn purge(self, request: Request<Incoming>) -> Said {
-        let scope = match self.order(request).await {
+        let scope = match self.order(request, PurgeOrderBody::scope).await {
             Ok(scope) => scope,
             Err(said) => return said,
         };
@@ -190,7 +197,29 @@ impl Admin {
         Said::json(&serde_json::json!({ "entries": purged.entries, "bytes": purged.bytes }))
     }
 
-    async fn order(&self, request: Request<Incoming>) -> Result<Scope, Said> {
+    /// What of the send limits is used, waiting and closed: numbers and ids, no recipient.
+    fn limits_now(&self) -> Said {
+        match serde_json::to_value(self.send_limits.snapshot()) {
+            Ok(limits) => Said::json(&limits),
+            Err(error) => Said::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+
+    /// Opens a number or an account that Meta's word has closed.
+    async fn open(self, request: Request<Incoming>) -> Said {
+        let place = match self.order(request, OpenOrder::place).await {
+            Ok(place) => place,
+            Err(said) => return said,
+        };
+        Said::json(&serde_json::json!({ "was_closed": self.send_limits.open(place) }))
+    }
+
+    /// Reads an order, and makes of it what it means.
+    async fn order<O: DeserializeOwned, T>(
+        &self,
+        request: Request<Incoming>,
+        meaning: impl FnOnce(O) -> Result<T, &'static str>,
+    ) -> Result<T, Said> {
         let wrong = |why: String| Said::text(StatusCode::BAD_REQUEST, why);
         let (parts, body) = request.into_parts();
         check_content_type(&parts.headers)?;
@@ -208,8 +237,8 @@ impl Admin {
             CollectError::Broken(error) => broken(&error),
         })?;
         json::check_object(&body).map_err(|error| wrong(error.to_string()))?;
-        let order: Order = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
-        order.scope().map_err(|why| wrong(why.to_owned()))
+        let order = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
+        meaning(order).map_err(|why| wrong(why.to_owned()))
     }
 }
 
@@ -228,7 +257,7 @@ fn broken(error: &BoxError) -> Said {
 /// The body of `POST /purge`. Ids are strings, as in Meta's own bodies.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Order {
+struct PurgeOrderBody {
     #[serde(default, deserialize_with = "given")]
     phone_number_id: Option<String>,
     #[serde(default, deserialize_with = "given")]
@@ -240,15 +269,43 @@ fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<String>, D
     String::deserialize(value).map(Some)
 }
 
-impl Order {
+/// The body of `POST /open`: one of the two.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenOrder {
+    #[serde(default, deserialize_with = "given")]
+    phone_number_id: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    waba_id: Option<String>,
+}
+
+impl OpenOrder {
+    fn place(self) -> Result<Place, &'static str> {
+        match (self.phone_number_id, self.waba_id) {
+            (number @ Some(_), None) => number_of(number)?
+                .map(Place::Number)
+                .ok_or("name phone_number_id or waba_id"),
+            (None, Some(account)) => account
+                .parse()
+                .map(Place::Account)
+                .map_err(|_| "waba_id must be a string of digits"),
+            (Some(_), Some(_)) => Err("name phone_number_id or waba_id, not both"),
+            (None, None) => Err("name phone_number_id or waba_id"),
+        }
+    }
+}
+
+fn number_of(text: Option<String>) -> Result<Option<PhoneNumberId>, &'static str> {
+    text.map(|text| {
+        text.parse()
+            .map_err(|_| "phone_number_id must be a string of digits")
+    })
+    .transpose()
+}
+
+impl PurgeOrderBody {
     fn scope(self) -> Result<Scope, &'static str> {
-        let number: Option<PhoneNumberId> = self
-            .phone_number_id
-            .map(|text| {
-                text.parse()
-                    .map_err(|_| "phone_number_id must be a string of digits")
-            })
-            .transpose()?;
+        let number = number_of(self.phone_number_id)?;
         let media: Option<MediaId> = self
             .media_id
             .map(|text| text.parse().map_err(|_| "media_id must be a string of digits"))

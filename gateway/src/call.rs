@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use curfew_policies::{
-    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SettingsFact, UnverifiedOperation,
+    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SendClass, SettingsFact,
+    UnverifiedOperation,
 };
 use http::{HeaderValue, Method};
 use hyper::body::Incoming;
@@ -17,11 +18,13 @@ use secrecy::SecretString;
 use crate::body::{Inbound, ResponseBody};
 use crate::graph::classify::Head;
 use crate::graph::file_offset::FileOffset;
+use crate::graph::message::Recipient;
 use crate::graph::multipart::OpenForm;
 use crate::graph::routes::CALL;
 use crate::layers::download::Wanted;
 use crate::layers::reuse::StandIn;
 use crate::record::Record;
+use crate::stores::limits::RecipientId;
 use crate::stores::{Claims, RegistrationCall, UploadTag};
 
 /// A request as it came, with a record of its own.
@@ -155,6 +158,31 @@ pub struct Call {
     pub accept: Option<HeaderValue>,
     /// By what the same request would be known again, for an upload that announces its digest.
     pub announced: Option<UploadTag>,
+    /// What its pace goes by, for what counts towards a number's limits.
+    pub send: Option<SendFacts>,
+}
+
+/// What the pace of a send goes by, beside its number.
+#[derive(Debug)]
+pub struct SendFacts {
+    /// Whom it reaches. `None` for what reaches nobody, a read receipt, and for what nobody here can read: it counts for the
+    /// number's throughput alone.
+    pub recipient: Option<Recipient<'static>>,
+    /// What it is for.
+    pub class: SendClass,
+    /// Whether it may be a template: others reach nobody outside a service window.
+    pub is_template: bool,
+}
+
+/// As what a send was let go, for what its answer teaches.
+#[derive(Clone, Copy, Debug)]
+pub struct Paced {
+    /// The number that sends.
+    pub number: PhoneNumberId,
+    /// Tells apart for which app or token Meta counts it.
+    pub app: u64,
+    /// Whom it reaches.
+    pub recipient: Option<RecipientId>,
 }
 
 /// Where a request goes.

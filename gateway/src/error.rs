@@ -3,6 +3,8 @@
 //! Callers see Graph's own error shape, so that their client code keeps working; the log gets the source. One
 //! `match` picks status and code, without a catch-all, so that a new variant must choose.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use curfew_policies::{PhoneNumberId, Reason, Subject};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
@@ -17,6 +19,7 @@ use crate::graph::message::MessageError;
 use crate::graph::multipart::MultipartError;
 use crate::server::FrontDoorRefusal;
 use crate::stores::StoreError;
+use crate::stores::limits::{Limit, Limited, Place};
 
 /// Says that the gateway refused, and by which rule.
 pub const CURFEW_REASON: HeaderName = HeaderName::from_static("curfew-reason");
@@ -116,6 +119,14 @@ pub enum GatewayError {
     /// Meta's answer cannot be used.
     #[error("Meta's answer cannot be used: {0}")]
     UnusableAnswer(&'static str),
+    /// A send above what its number, its recipient or its portfolio may have now, or that Meta has stopped.
+    #[error("phone number {number}: {}; nothing was sent, and nothing was counted", limit(.limited))]
+    Limited {
+        /// What limits it, and until when.
+        limited: Limited,
+        /// The number.
+        number: PhoneNumberId,
+    },
 }
 
 /// What a refusal looks like on the wire.
@@ -162,7 +173,7 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 21] = [
+    pub const SLUGS: [&'static str; 26] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
@@ -184,6 +195,11 @@ impl GatewayError {
         "outcome_unknown",
         "upstream_broke_off",
         "unusable_answer",
+        "limited_throughput",
+        "limited_pair",
+        "limited_unique_recipients",
+        "limited_closed",
+        "limited_unknown_number",
     ];
 
     /// A refusal by policy of a call about `subject`.
@@ -233,6 +249,7 @@ impl GatewayError {
                 wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(SOON)
             }
             Self::OutcomeUnknown => wire(StatusCode::CONFLICT, 131_000, UNKNOWN),
+            Self::Limited { limited, .. } => limited_wire(limited),
             Self::ExchangeBroken | Self::UnusableAnswer(_) => wire(StatusCode::BAD_GATEWAY, 131_000, UNKNOWN),
         }
     }
@@ -267,7 +284,20 @@ impl GatewayError {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::ExchangeBroken => "upstream_broke_off",
             Self::UnusableAnswer(_) => "unusable_answer",
+            Self::Limited { limited, .. } => match limited.which {
+                Limit::Throughput => "limited_throughput",
+                Limit::Pair => "limited_pair",
+                Limit::UniqueRecipients => "limited_unique_recipients",
+                Limit::Closed { .. } => "limited_closed",
+                Limit::UnknownNumber => "limited_unknown_number",
+            },
         }
+    }
+
+    /// Whether it says for certain that no byte of the request reached Meta, of what can come of a send that was permitted.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::Busy | Self::StoreUnavailable)
     }
 
     /// The answer for the caller, in Graph's error shape (Cloud API, "Error codes").
@@ -382,6 +412,68 @@ const fn denied(reason: &Reason) -> Wire {
     }
 }
 
+/// What limits a send, in words, and when to come back.
+fn limit(limited: &Limited) -> String {
+    let mut text = match limited.which {
+        Limit::Throughput => {
+            "as many messages as its throughput allows are under way or wait, `sends.per_second` of its policy".to_owned()
+        }
+        Limit::Pair => "this recipient gets no more for now, `sends.pair` of its policy".to_owned(),
+        Limit::UniqueRecipients => {
+            "its portfolio may message no further recipient outside a service window within 24 hours, \
+             `unique_recipients_24h` of its policy"
+                .to_owned()
+        }
+        Limit::Closed { place, code } => {
+            let what = match place {
+                Place::Number(_) => "Meta has stopped its sends",
+                Place::Account(_) => "Meta has stopped the sends of its account",
+                Place::App(_) => "Meta has stopped the sends of the app whose token is used",
+            };
+            format!("{what} (code {code})")
+        }
+        Limit::UnknownNumber => "it is not in the policy any more".to_owned(),
+    };
+    text.push_str(&match (limited.retry_after, limited.which) {
+        (Some(wait), _) => format!("; try again after {} s", retry_after_seconds(wait)),
+        (None, Limit::UnknownNumber) => String::new(),
+        (None, _) => "; it goes on when an operator has opened it".to_owned(),
+    });
+    text
+}
+
+/// Meta's own codes, so that what callers do about them already is done. A retry is called for only where it passes by itself.
+fn limited_wire(limited: &Limited) -> Wire {
+    const RATE: &str = "Rate limit hit";
+    const PAIR: &str = "(Business Account, Consumer Account) pair rate limit hit";
+    let (status, code, title) = match limited.which {
+        Limit::Throughput | Limit::UniqueRecipients => (StatusCode::TOO_MANY_REQUESTS, 130_429, RATE),
+        Limit::Pair => (StatusCode::TOO_MANY_REQUESTS, 131_056, PAIR),
+        // As Meta would say it again. Where a header alone said so there is no code.
+        Limit::Closed { code, .. } => match (limited.retry_after, u32::try_from(code)) {
+            (Some(_), Ok(code @ (4 | 17 | 341 | 613 | 80_007 | 80_008))) => {
+                (StatusCode::TOO_MANY_REQUESTS, code, RATE)
+            }
+            (Some(_), _) => (StatusCode::TOO_MANY_REQUESTS, 130_429, RATE),
+            (None, Ok(code @ 1..)) => (StatusCode::FORBIDDEN, code, ACCESS_DENIED),
+            (None, _) => (StatusCode::FORBIDDEN, 131_005, ACCESS_DENIED),
+        },
+        Limit::UnknownNumber => (StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE),
+    };
+    let wire = wire(status, code, title);
+    match (limited.retry_after, limited.which) {
+        (Some(wait), _) => wire.retry_after(retry_after_seconds(wait)),
+        (None, Limit::UnknownNumber) => wire.retry_after(SOON),
+        (None, _) => wire,
+    }
+}
+
+/// Whole seconds for `Retry-After`, never less than one: whoever comes back too early is only told again.
+fn retry_after_seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
+}
+
 /// An id for support, in the shape of Meta's. It says nothing; the log line carries the same.
 fn trace_id() -> String {
     use base64::Engine as _;
@@ -438,6 +530,49 @@ mod tests {
             GatewayError::ExchangeBroken,
             GatewayError::UnusableAnswer("a redirect"),
         ];
-        assert_eq!(own.each_ref().map(GatewayError::slug), GatewayError::SLUGS);
+        let number = "1001".parse().unwrap();
+        let place = Place::Number(number);
+        let limits = [
+            Limit::Throughput,
+            Limit::Pair,
+            Limit::UniqueRecipients,
+            Limit::Closed { place, code: 4 },
+            Limit::UnknownNumber,
+        ];
+        let limited = limits.map(|which| GatewayError::Limited {
+            limited: Limited {
+                which,
+                retry_after: None,
+            },
+            number,
+        });
+        let slugs: Vec<_> = own.iter().chain(&limited).map(GatewayError::slug).collect();
+        assert_eq!(slugs, GatewayError::SLUGS);
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_to_be_tried_again_and_what_does_not_is_not() {
+        let number = "1001".parse().unwrap();
+        let place = Place::Number(number);
+        let answer = |which, millis: Option<u64>| {
+            let limited = Limited {
+                which,
+                retry_after: millis.map(Duration::from_millis),
+            };
+            let wire = limited_wire(&limited);
+            (wire.status.as_u16(), wire.code, wire.retry_after)
+        };
+        let closed = |code| Limit::Closed { place, code };
+        assert_eq!(answer(Limit::Throughput, Some(1)), (429, 130_429, Some(1)));
+        assert_eq!(answer(Limit::Pair, Some(5_001)), (429, 131_056, Some(6)));
+        assert_eq!(
+            answer(Limit::UniqueRecipients, Some(60_000)),
+            (429, 130_429, Some(60))
+        );
+        assert_eq!(answer(closed(80_007), Some(60_000)), (429, 80_007, Some(60)));
+        assert_eq!(answer(closed(131_057), Some(1_000)), (429, 130_429, Some(1)));
+        assert_eq!(answer(closed(0), Some(1_000)), (429, 130_429, Some(1)));
+        assert_eq!(answer(closed(131_048), None), (403, 131_048, None));
+        assert_eq!(answer(Limit::UnknownNumber, None), (503, 131_016, Some(SOON)));
     }
 }

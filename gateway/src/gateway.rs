@@ -25,13 +25,16 @@ use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
-use crate::layers::graph_token::{GraphTokenLayer, url_signer};
+use crate::layers::graph_token::{GraphTokenLayer, recipient_key, url_signer};
+use crate::layers::pace::Pacer;
 use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
 use crate::stack::{Parts, stack};
+use crate::stores::limits::{Event, RecipientKey, SendLimits, WaitingRoom};
 use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
-    CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, UrlGrants, UrlSigner,
+    CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, TemplateClasses,
+    UrlGrants, UrlSigner,
 };
 use crate::upstream::Upstream;
 
@@ -92,6 +95,7 @@ pub struct Gateway {
 pub struct InForce {
     policies: Arc<ArcSwap<PolicySet>>,
     media_cache: MediaCache,
+    send_limits: SendLimits,
     has_token: bool,
 }
 
@@ -111,6 +115,7 @@ impl InForce {
         if !new.callers.is_empty() && !self.has_token {
             return Err(NoToken);
         }
+        self.send_limits.apply(&new);
         adopt(&self.policies, &self.media_cache, new);
         Ok(())
     }
@@ -121,6 +126,7 @@ struct Kept {
     stores: Stores,
     grants: UrlGrants,
     media_cache: MediaCache,
+    send_limits: SendLimits,
 }
 
 impl Gateway {
@@ -160,6 +166,7 @@ impl Gateway {
             stores: stores.clone(),
             grants: grants.clone(),
             media_cache: media_cache.clone(),
+            send_limits: send_limits(config, &policies, minute, &clock, &stores).await?,
         };
         let parts = parts(config, policies, minute, clock, kept, limits.clone())?;
         let listener = listen(config.listen).await?;
@@ -207,6 +214,7 @@ impl Gateway {
         InForce {
             policies: Arc::clone(&self.parts.policies),
             media_cache: self.media_cache.clone(),
+            send_limits: self.parts.books.limits.clone(),
             has_token: self.has_token,
         }
     }
@@ -230,6 +238,10 @@ impl Gateway {
         let mut reaper = JoinSet::new();
         let reaped = media_cache.clone();
         reaper.spawn(async move { reaped.reap().await });
+        let send_limits = parts.books.limits.clone();
+        let leaving = send_limits.clone();
+        let paced = send_limits.clone();
+        reaper.spawn(async move { paced.run().await });
         let (stop_admin, mut admin_stopped) = watch::channel(false);
         let admin_options = ServerOptions {
             tls: None,
@@ -241,6 +253,7 @@ impl Gateway {
             options.limits.clone(),
             media_cache.clone(),
             known_uploads.clone(),
+            send_limits,
         );
         let admin = serve(
             admin_listener,
@@ -283,6 +296,7 @@ impl Gateway {
             never = sweep(stores.clone(), grants, known_uploads, minute) => match never {},
             never = stores.keep() => match never {},
         };
+        leaving.leave().await;
         media_cache.purge(Scope::All, PurgeOrder::Shutdown);
         drained
     }
@@ -316,6 +330,15 @@ fn tell_end(ended: &Ended) {
         late_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX),
         "media copy ended"
     );
+}
+
+/// Writes what befell a limit into the log; what somebody must look at, as an error.
+fn tell_limits(event: &Event) {
+    if event.is_alarm() {
+        tracing::error!(?event, "Meta stops sends: somebody must look at it");
+    } else {
+        tracing::warn!(?event, "the pace of sends changes");
+    }
 }
 
 /// Forgets what has ended, once a minute. No read depends on it: it frees memory.
@@ -356,6 +379,28 @@ fn front_door_limits(config: &Config) -> FrontDoorLimits {
     }
 }
 
+/// The limits of sends: all instances' together where they share a store.
+async fn send_limits(
+    config: &Config,
+    policies: &PolicySet,
+    minute: Minute,
+    clock: &Clock,
+    stores: &Stores,
+) -> Result<SendLimits, StartError> {
+    let (clock, room) = (clock.clone(), WaitingRoom::DEFAULT);
+    let Some(sharing) = stores.sharing()? else {
+        let key = RecipientKey::random()?;
+        return Ok(SendLimits::new(policies, key, clock, minute, room, tell_limits));
+    };
+    let key = match &config.upstream.token {
+        Some(token) => recipient_key(token)?,
+        // Callers' own tokens are shared with no other instance.
+        None => RecipientKey::derived_from(&sharing.secret().await?)?,
+    };
+    let of_time = (clock, minute);
+    Ok(SendLimits::shared(policies, key, of_time, room, sharing, tell_limits))
+}
+
 fn parts(
     config: &Config,
     policies: PolicySet,
@@ -368,7 +413,9 @@ fn parts(
         stores,
         grants,
         media_cache,
+        send_limits,
     } = kept;
+    let templates = TemplateClasses::default();
     let policies = Arc::new(ArcSwap::from_pointee(policies));
     let upstream = &config.upstream;
     // Callers' own tokens are shared with no other instance, so neither is a key.
@@ -410,6 +457,14 @@ fn parts(
             json_bytes: config.limits.json_bytes,
             json_budget: JsonBudget::default(),
             reuse: reuse.clone(),
+            templates: templates.clone(),
+        }),
+        pacer: Arc::new(Pacer {
+            limits: send_limits.clone(),
+            pins: stores.pins.clone(),
+            readings: readings.clone(),
+            signer: Arc::clone(&signer),
+            clock: clock.clone(),
         }),
         books: Arc::new(Books {
             pins: stores.pins,
@@ -425,6 +480,8 @@ fn parts(
             clock: clock.clone(),
             minute,
             exchanges: TaskTracker::new(),
+            limits: send_limits,
+            templates,
         }),
         token: GraphTokenLayer::new(
             scheme,

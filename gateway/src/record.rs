@@ -1,6 +1,7 @@
 //! What is remembered of a request while it is handled: enough for its log line, nothing of its content.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use curfew_policies::PhoneNumberId;
 
@@ -15,6 +16,7 @@ pub struct Record {
     observed: OnceLock<&'static str>,
     unverified: OnceLock<String>,
     reused: OnceLock<()>,
+    waited: OnceLock<Duration>,
 }
 
 impl Record {
@@ -53,6 +55,11 @@ impl Record {
         let _ = self.reused.set(());
     }
 
+    /// It was a send, and had to wait for its turn.
+    pub fn waited(&self, duration: Duration) {
+        let _ = self.waited.set(duration);
+    }
+
     /// Who asked, or `-`.
     #[must_use]
     pub fn caller_name(&self) -> &str {
@@ -81,6 +88,12 @@ impl Record {
     #[must_use]
     pub fn is_reused(&self) -> bool {
         self.reused.get().is_some()
+    }
+
+    /// How long a send waited for its turn, if it had to.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.waited.get().copied()
     }
 
     /// What passed by `allow_unverified`.

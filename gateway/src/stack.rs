@@ -20,6 +20,7 @@ use crate::layers::classify::ClassifyLayer;
 use crate::layers::enforce::EnforceLayer;
 use crate::layers::gather::{GatherLayer, Sources};
 use crate::layers::graph_token::GraphTokenLayer;
+use crate::layers::pace::{PaceLayer, Pacer};
 use crate::layers::respond::RespondLayer;
 use crate::layers::watch::WatchLayer;
 use crate::server::ConnInfo;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub authenticated: Arc<Authenticated>,
     /// Where facts come from.
     pub sources: Arc<Sources>,
+    /// What sends are paced by.
+    pub pacer: Arc<Pacer>,
     /// What answers change.
     pub books: Arc<Books>,
     /// Whose token goes to Meta.
@@ -72,6 +75,8 @@ pub fn stack(
         .layer(GatherLayer::new(Arc::clone(&parts.sources), asker.clone()))
         // Call -> Permitted: the only minting point.
         .layer(EnforceLayer::new(parts.clock.clone()))
+        // A send goes when its number's pace allows it.
+        .layer(PaceLayer::new(Arc::clone(&parts.pacer)))
         // Permitted -> Exchange: what was permitted is sent, and what comes of it is booked before anybody is told.
         .layer(BooksLayer::new(Arc::clone(&parts.books), asker))
         // Exchange -> request: Meta's token exists only from here inwards.

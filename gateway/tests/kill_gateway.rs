@@ -35,12 +35,22 @@ storage = { mode = "no_storage" }
 [number.media]
 ttl_minutes = { min = 60, max = 1440, default = 120 }
 unknown_ids = "deny"
+[number.sends]
+per_second = 1000
+burst = 10000
+pair = { seconds = 1, burst = 10000 }
+when_limited = "reject"
 
 [[number]]
 phone_number_id = "1003"
 storage = { mode = "default" }
 [number.media]
 unknown_ids = "deny"
+[number.sends]
+per_second = 1000
+burst = 10000
+pair = { seconds = 1, burst = 10000 }
+when_limited = "reject"
 "#;
 
 /// What a caller was told.

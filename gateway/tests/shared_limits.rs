@@ -22,7 +22,7 @@ use curfew::clock::Clock;
 use curfew::config::StoreConfig;
 use curfew::stores::Stores;
 use curfew::stores::limits::{
-    Ask, Grant, Limited, Outcome, Recipient, RecipientKey, SendLimits, Share, WaitingRoom, What,
+    Ask, Grant, Limited, Recipient, RecipientKey, SendLimits, Share, WaitingRoom, What,
 };
 use curfew_policies::{Minute, PhoneNumberId, SendClass, parse};
 use tokio::task::JoinSet;

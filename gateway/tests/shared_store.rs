@@ -23,6 +23,8 @@ fn pair_on(server: &StoreServer, policies: &str) -> Setup {
     Setup {
         policies: policies.to_owned(),
         store: server.config(2),
+        // The store has a clock of its own, which nobody moves.
+        real_time: true,
         ..Setup::default()
     }
 }
@@ -45,6 +47,10 @@ async fn two(server: &StoreServer, policies: &str) -> (World, Client, Client, co
         TOKEN
     };
     let clients = [world.gateway.addr, other.addr].map(|addr| Client::new(addr).bearer(bearer));
+    for client in &clients {
+        // An empty store takes every limit to have been used up when it began.
+        soon(async { while client.send_text(DEFAULT).await.status != 200 {} }).await;
+    }
     let [here, there] = clients;
     (world, here, there, other)
 }

@@ -169,6 +169,15 @@ impl SendClass {
         Self::Marketing,
     ];
 
+    /// The class of templates of one of Meta's categories, whose names come in capitals (Cloud API, "Template categories").
+    #[must_use]
+    pub fn of_category(category: &str) -> Option<Self> {
+        let of = |class: &Self| category.eq_ignore_ascii_case(class.name());
+        [Self::Authentication, Self::Utility, Self::Marketing]
+            .into_iter()
+            .find(of)
+    }
+
     /// Its name in `policies.toml`, and as a label.
     #[must_use]
     pub const fn name(self) -> &'static str {

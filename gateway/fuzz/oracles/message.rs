@@ -30,7 +30,7 @@ pub fn check(body: &[u8]) -> bool {
             assert!(send.iter().all(|member| document.get(member).is_none()));
             assert!(found.ids.is_empty() && found.links.is_empty());
         }
-        Body::Send(message, recipient) => agrees(&document, &message, &recipient, found),
+        Body::Send(message, recipient, _) => agrees(&document, &message, &recipient, found),
     }
     true
 }

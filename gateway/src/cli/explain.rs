@@ -244,7 +244,7 @@ impl Recorded {
             BodyKind::JsonOrNone if self.body.is_empty() => Ok(operation_without_body(head.route, head.node)),
             BodyKind::Json | BodyKind::JsonOrNone | BodyKind::Form(_) | BodyKind::JsonOrForm(_) => {
                 expect_json(&self.headers, head.route.body)?;
-                operation_of_json(head, &self.body)
+                operation_of_json(head, &self.body).map(|(operation, _)| operation)
             }
         }
     }

@@ -3,6 +3,8 @@
 //! An answer passes unchanged but for those URLs: they are cut out and replaced where they stand, every other byte is
 //! Meta's.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 use curfew_policies::MediaId;
 use http::{HeaderValue, StatusCode};
@@ -33,6 +35,50 @@ pub fn uploaded_media(body: &[u8]) -> Option<MediaId> {
         id: &'a RawValue,
     }
     id_of(serde_json::from_slice::<Uploaded<'_>>(body).ok()?.id)
+}
+
+/// The `wa_id` of the one recipient of a send's answer: `{"contacts":[{"input":"…","wa_id":"…"}]}` (Cloud API, "Send
+/// messages"). `None` for sends to user ids and groups.
+#[must_use]
+pub fn recipient_wa_id(body: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Sent<'a> {
+        #[serde(borrow)]
+        contacts: Vec<Contact<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Contact<'a> {
+        #[serde(borrow)]
+        wa_id: Cow<'a, str>,
+    }
+    let Sent { contacts } = serde_json::from_slice(body).ok()?;
+    let mut contacts = contacts.into_iter();
+    match (contacts.next(), contacts.next()) {
+        (Some(only), None) => Some(only.wa_id),
+        _ => None,
+    }
+}
+
+/// A template of a page of an account's templates (Cloud API, "Templates").
+#[derive(Debug, Deserialize)]
+pub struct TemplateRow<'a> {
+    /// Its name.
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// Its category, such as `UTILITY`.
+    #[serde(borrow)]
+    pub category: Cow<'a, str>,
+}
+
+/// The templates of a page, `{"data":[{"name":"…","category":"…"}]}`; none where any of them says less, since `fields` chose so.
+#[must_use]
+pub fn templates(body: &[u8]) -> Vec<TemplateRow<'_>> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        data: Vec<TemplateRow<'a>>,
+    }
+    serde_json::from_slice(body).map_or_else(|_| Vec::new(), |page: Page<'_>| page.data)
 }
 
 /// What an answer says in `{"success":…}`, if it says so.

@@ -8,6 +8,7 @@
 //! nor whether it reads loose JSON in a string (`"{'id': 1}"`), so each is treated as if it did.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use curfew_policies::Message;
 use thiserror::Error;
@@ -29,12 +30,15 @@ pub const MOST_REFERENCES: usize = 1000;
 pub enum Body<'a> {
     /// Marks a message as read, with or without a typing indicator. Reaches no user.
     ReadReceipt,
-    /// Everything else.
-    Send(Message<'a>, Recipient<'a>),
+    /// Everything else: what policy judges, and what the number's pace goes by.
+    Send(Message<'a>, Recipient<'a>, TemplateName<'a>),
 }
 
-/// To whom a send goes, as written (Cloud API, "Business-scoped user IDs").
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+/// The `template.name` of a send, where it has one that is a string.
+pub type TemplateName<'a> = Option<Cow<'a, str>>;
+
+/// To whom a send goes, as written (Cloud API, "Business-scoped user IDs"). It has no printable form.
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Recipient<'a> {
     /// A phone number, or a group's id. Where both are there, Meta takes this and not [`Self::recipient`].
     pub to: Option<Cow<'a, str>>,
@@ -42,6 +46,25 @@ pub struct Recipient<'a> {
     pub recipient: Option<Cow<'a, str>>,
     /// `individual`, which is also the default, or `group`.
     pub recipient_type: Option<Cow<'a, str>>,
+}
+
+impl fmt::Debug for Recipient<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recipient")
+    }
+}
+
+impl Recipient<'_> {
+    /// The same, without the body that it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> Recipient<'static> {
+        let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Recipient {
+            to: owned(self.to),
+            recipient: owned(self.recipient),
+            recipient_type: owned(self.recipient_type),
+        }
+    }
 }
 
 /// Why a body of `/messages` cannot be judged. The text says what is wrong, where, and what would be right.

@@ -103,6 +103,8 @@ pub struct Route {
     pub body: BodyKind,
 }
 
+/// The name of the read of an account's templates, which says what class each is of.
+pub const READ_TEMPLATES: &str = "read_templates";
 /// The name of the operation that calls a user.
 pub const CALL: &str = "call";
 
@@ -434,7 +436,7 @@ pub const ROUTES: &[Route] = &[
         .query(PAGED_FIELDS)
         .fields(fields::NUMBER),
     manage(Method::POST, Node::Account, &["phone_numbers"], "add_number"),
-    read(Node::Account, &["message_templates"], "read_templates")
+    read(Node::Account, &["message_templates"], READ_TEMPLATES)
         .query(&[
             "fields", "summary", "limit", "after", "before", "name", "status", "category", "language",
             "content",

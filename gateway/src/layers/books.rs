@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use curfew_policies::{
     Enforcement, MOST_REGISTRATION_CALLS, MediaId, Minute, NumberPolicy, Origin, PhoneNumberId, Pin,
-    PolicySet, Reason, StorageMode, Subject, Timestamp, TtlMinutes,
+    PolicySet, Reason, SendClass, StorageMode, Subject, Timestamp, TtlMinutes, WabaId,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_util::task::TaskTracker;
@@ -24,16 +24,19 @@ use super::graph_token::caller_tag;
 use super::pass_on::{passed, whole};
 use super::reuse::{NewUpload, Reuse};
 use super::{BoxFuture, download};
-use crate::call::{Answer, Context, Credential, Destination, Purpose};
+use crate::call::{Answer, Context, Credential, Destination, Paced, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::answer::{self, MediaContent};
 use crate::graph::links::{Links, MediaLinks};
 use crate::graph::media_host::MediaHosts;
 use crate::graph::media_url::media_url;
+use crate::graph::message::Recipient;
+use crate::stores::limits::{self, Outcome, Place, SendLimits};
 use crate::stores::media_cache::{MediaCache, PurgeOrder, Scope};
 use crate::stores::{
-    Claims, Grant, MediaPins, Note, RegistrationCall, Registrations, SettingsReadings, UrlGrants, UrlSigner,
+    Claims, Grant, MediaPins, Note, RegistrationCall, Registrations, SettingsReadings, TemplateClasses,
+    UrlGrants, UrlSigner,
 };
 use crate::upstream::{ExchangeError, MetaAnswer, collect};
 
@@ -76,6 +79,10 @@ pub struct Books {
     pub minute: Minute,
     /// Exchanges that go on when their callers hang up. Whoever ends the gateway waits for them.
     pub exchanges: TaskTracker,
+    /// Hears what Meta makes of sends.
+    pub limits: SendLimits,
+    /// Learns from reads of templates.
+    pub templates: TemplateClasses,
 }
 
 /// The layer.
@@ -174,7 +181,7 @@ where
     M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync + 'static,
     M::Future: Send,
 {
-    async fn keep(mut self, permitted: Permitted) -> Result<Answer, GatewayError> {
+    async fn keep(mut self, mut permitted: Permitted) -> Result<Answer, GatewayError> {
         if let Destination::MediaHost { claims, wanted } = permitted.destination() {
             let (claims, wanted) = (*claims, wanted.clone());
             return download::fetch(self.inner, self.asker, self.books, permitted, claims, &wanted).await;
@@ -184,6 +191,8 @@ where
             return Ok(stand_in.answer(&context));
         }
         let purpose = permitted.purpose();
+        let paced = permitted.take_paced();
+        let templates_of = permitted.templates_of();
         self.books.forget_uploads(purpose);
         let noted = self.note_registration(&context, purpose).await?;
 
@@ -287,6 +296,9 @@ where
                     return Ok(passed(parts, body));
                 }
                 drop(spares);
+                if answer::success(&body) == Some(true) {
+                    self.books.open_registered(purpose);
+                }
                 if let Some(policy) = context
                     .principal
                     .policies
@@ -304,6 +316,12 @@ where
             }
             Purpose::Read | Purpose::DeleteMedia { .. } | Purpose::Other => {
                 let (parts, body) = whole(answer, PAGE_BYTES).await?;
+                if let Some(account) = templates_of {
+                    self.books.learn_templates(account, &body);
+                }
+                if let Some((paced, _)) = paced {
+                    self.books.hear(paced, None, &parts, &body);
+                }
                 let media = MediaLinks::Emptied(&self.books.media_hosts);
                 Ok(passed(parts, self.books.led_back(&context, media, body)?))
             }
@@ -320,6 +338,9 @@ where
                 let body = collect(body, PAGE_BYTES)
                     .await
                     .map_err(|_| GatewayError::OutcomeUnknown)?;
+                if let Some((paced, recipient)) = paced {
+                    self.books.hear(paced, recipient.as_ref(), &parts, &body);
+                }
                 let body = self
                     .books
                     .led_back(&context, MediaLinks::Kept, body)
@@ -494,6 +515,51 @@ impl Books {
         {
             self.media_cache
                 .purge(Scope::Number(number), PurgeOrder::Deregistration);
+        }
+    }
+
+    /// Tells the limits what Meta makes of a send, and whom it reached.
+    fn hear(
+        &self,
+        paced: Paced,
+        recipient: Option<&Recipient<'static>>,
+        parts: &http::response::Parts,
+        body: &[u8],
+    ) {
+        let Paced {
+            number,
+            app,
+            recipient: counted_as,
+        } = paced;
+        let outcome = Outcome::of(parts.status, &parts.headers, body);
+        self.limits.observe(number, app, counted_as, &outcome);
+        if outcome == Outcome::Accepted
+            && let (Some(recipient), Some(counted_as)) = (recipient, counted_as)
+            && let Some(wa_id) = answer::recipient_wa_id(body)
+        {
+            let recipient = limits::Recipient::of(recipient);
+            self.limits
+                .learn_from_answer(number, recipient, counted_as, &wa_id);
+        }
+    }
+
+    /// Learns the classes of an account's templates from a page of them.
+    fn learn_templates(&self, account: WabaId, body: &[u8]) {
+        let page = answer::templates(body);
+        let classes = page
+            .iter()
+            .filter_map(|row| Some((&*row.name, SendClass::of_category(&row.category)?)));
+        self.templates.learn(account, classes);
+    }
+
+    /// A number that was registered may send, whatever was said of it before.
+    fn open_registered(&self, purpose: Purpose) {
+        if let Purpose::ChangeStorage {
+            number,
+            registration: Some(RegistrationCall::Register),
+        } = purpose
+        {
+            self.limits.open(Place::Number(number));
         }
     }
 

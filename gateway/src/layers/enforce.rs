@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
 use curfew_policies::{
-    Caller, Decision, Enforcement, Facts, Generation, MediaFact, MediaType, Operation, Permit, PhoneNumberId,
-    Pin, Question, Reason, Request, SettingsFact, Subject, Timestamp, Upload, decide,
+    Caller, Decision, Enforcement, Facts, Generation, MediaFact, MediaId, MediaType, Operation, Permit,
+    PhoneNumberId, Pin, Question, Reason, Request, SettingsFact, Subject, Timestamp, Upload, WabaId, decide,
 };
 use futures_util::future::Either;
 use http::{HeaderValue, Method};
@@ -19,15 +19,17 @@ use tower::{Layer, Service};
 
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
-use crate::call::{Answer, Call, Context, Credential, Destination, Payload, Purpose};
+use crate::call::{Answer, Call, Context, Credential, Destination, Paced, Payload, Purpose, SendFacts};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::file_offset::FileOffset;
 use crate::graph::media_host::MediaUrl;
+use crate::graph::message::Recipient;
 use crate::graph::multipart::{
     self, AbortReason, FileTerms, FormField, FormFields, FormKind, MultipartError, OpenForm, UploadOutcome,
     UploadVerdict, WholeForm, WireBoundary,
 };
+use crate::graph::routes::READ_TEMPLATES;
 use crate::stores::SettingsReadings;
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
@@ -54,7 +56,7 @@ impl From<Reason> for Withheld {
 /// ```compile_fail
 /// use curfew::{call::Call, layers::enforce::Permitted};
 /// fn paired(permit: curfew_policies::Permit, call: Call) -> Permitted {
-///     Permitted { permit, call }
+///     Permitted { permit, call, paced: None }
 /// }
 /// ```
 #[derive(Debug)]
@@ -65,6 +67,7 @@ pub struct Permitted {
     )]
     permit: Permit,
     call: Call,
+    paced: Option<Paced>,
 }
 
 impl Permitted {
@@ -77,12 +80,67 @@ impl Permitted {
     /// What the answer means for the gateway's books.
     #[must_use]
     pub fn purpose(&self) -> Purpose {
-        let number = match self.call.request.subject {
+        Purpose::of(&self.call.request.operation, self.number(), &self.call.media)
+    }
+
+    /// The number that it is about, if it names one.
+    #[must_use]
+    pub const fn number(&self) -> Option<PhoneNumberId> {
+        match self.call.request.subject {
             Subject::Number(number) => Some(number),
             Subject::Media { number } => number,
             Subject::Account(_) | Subject::Other => None,
+        }
+    }
+
+    /// What its pace goes by, for what counts towards a number's limits.
+    #[must_use]
+    pub const fn send(&self) -> Option<&SendFacts> {
+        self.call.send.as_ref()
+    }
+
+    /// Notes as what it was let go.
+    pub fn paced(&mut self, paced: Paced) {
+        self.paced = Some(paced);
+    }
+
+    /// Takes what its answer teaches about: as what it was let go, and whom it reaches.
+    pub fn take_paced(&mut self) -> Option<(Paced, Option<Recipient<'static>>)> {
+        let paced = self.paced.take()?;
+        Some((paced, self.call.send.take().and_then(|send| send.recipient)))
+    }
+
+    /// The account whose templates it reads, if that is what it does.
+    #[must_use]
+    pub fn templates_of(&self) -> Option<WabaId> {
+        match (&self.call.request.operation, self.call.request.subject) {
+            (Operation::Read(READ_TEMPLATES), Subject::Account(account)) => Some(account),
+            _ => None,
+        }
+    }
+
+    /// How much memory its body takes, as far as it was read.
+    #[must_use]
+    pub const fn body_bytes(&self) -> usize {
+        match &self.call.payload {
+            Payload::Json(body) => body.len(),
+            Payload::Empty | Payload::Form(_) | Payload::Raw(_) => 0,
+        }
+    }
+
+    /// The media that it names, and what was known of each when it was permitted.
+    pub fn media(&self) -> impl Iterator<Item = (MediaId, MediaFact)> {
+        let ids = match &self.call.request.operation {
+            Operation::SendMessage(message) | Operation::SendMarketing(message) => Some(message.media_ids()),
+            _ => None,
         };
-        Purpose::of(&self.call.request.operation, number, &self.call.media)
+        ids.into_iter().flatten().zip(self.call.media.iter().copied())
+    }
+
+    /// What was known of its number's settings when it was permitted.
+    #[must_use]
+    pub const fn settings(&self) -> SettingsFact {
+        self.call.settings
     }
 
     /// Where it goes.
@@ -106,7 +164,7 @@ impl Permitted {
         readings: SettingsReadings,
         reuse: &Reuse,
     ) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
-        let Self { permit: _, call } = self;
+        let Self { call, .. } = self;
         let Call {
             context,
             request,
@@ -167,11 +225,25 @@ impl Permitted {
     ///
     /// When policy would refuse it now.
     pub fn still_holds(&self, now: Timestamp, medium: Pin) -> Result<(), GatewayError> {
+        self.holds_by(now, &[MediaFact::Pinned(medium)], self.call.settings)
+    }
+
+    /// Judges the same request once more, by what is known of its media and its number's settings at `now`.
+    ///
+    /// # Errors
+    ///
+    /// When policy would refuse it now.
+    pub fn holds_by(
+        &self,
+        now: Timestamp,
+        media: &[MediaFact],
+        settings: SettingsFact,
+    ) -> Result<(), GatewayError> {
         let call = &self.call;
         let facts = Facts {
             now,
-            media: &[MediaFact::Pinned(medium)],
-            settings: call.settings,
+            media,
+            settings,
             recent_registrations: call.recent_registrations,
         };
         let principal = &call.context.principal;
@@ -551,7 +623,12 @@ where
                     let uses: Vec<_> = uses.iter().map(ToString::to_string).collect();
                     record.unverified(uses.join(", "));
                 }
-                Either::Left(self.inner.call(Permitted { permit, call }))
+                let permitted = Permitted {
+                    permit,
+                    call,
+                    paced: None,
+                };
+                Either::Left(self.inner.call(permitted))
             }
         }
     }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use curfew_policies::{
-    Decision, Facts, Generation, MediaFact, MediaId, Minute, NumberPolicy, Operation, Origin, PhoneNumberId,
-    Pin, Request, SettingsFact, StorageMode, Subject, UnknownIds, Upload, decide,
+    Decision, Facts, Generation, MediaFact, MediaId, MessageKind, Minute, NumberPolicy, Operation, Origin,
+    PhoneNumberId, Pin, Request, SendClass, SettingsFact, StorageMode, Subject, UnknownIds,
+    UnverifiedOperation, Upload, decide,
 };
 use http::HeaderMap;
 use http::header::ACCEPT;
@@ -20,18 +21,20 @@ use super::ask::{Asker, Owned};
 use super::download::Wanted;
 use super::enforce::Exchange;
 use super::graph_token::caller_tag;
-use super::reading::{JsonRoom, expect_no_body, file_offset, form_kind, operation_without_body, read};
+use super::reading::{
+    Addressed, JsonRoom, expect_no_body, file_offset, form_kind, operation_without_body, read,
+};
 use super::reuse::{Recalled, Reuse};
 use crate::budget::JsonBudget;
-use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Target};
+use crate::call::{Answer, Call, Classified, Context, Destination, Payload, SendFacts, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
 use crate::graph::digest::announced_digest;
 use crate::graph::routes::Kind;
 use crate::stores::{
-    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, UploadTag,
-    UrlSigner,
+    Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, TemplateClasses,
+    UploadTag, UrlSigner,
 };
 use crate::upstream::{ExchangeError, MetaAnswer};
 
@@ -62,6 +65,8 @@ pub struct Sources {
     pub json_budget: JsonBudget,
     /// Knows uploads again.
     pub reuse: Reuse,
+    /// What reads of templates have taught.
+    pub templates: TemplateClasses,
 }
 
 /// The layer.
@@ -146,6 +151,7 @@ fn known(context: Context, head: &Head, recalled: Recalled, settings: SettingsFa
         payload: Payload::Empty,
         accept: None,
         announced: None,
+        send: None,
     }
 }
 
@@ -167,7 +173,7 @@ where
         } = classified;
         let (parts, body) = request.into_parts();
         let accept = parts.headers.get(ACCEPT).cloned();
-        let mut announced = None;
+        let (mut announced, mut addressed) = (None, None);
         let (request, destination, payload) = match target {
             Target::Download(claims) => {
                 expect_no_body(body).await?;
@@ -201,18 +207,19 @@ where
                     most: self.sources.json_bytes,
                     budget: &self.sources.json_budget,
                 };
-                let (operation, payload) = read(&head, &parts.headers, body, &room).await?;
+                let read = read(&head, &parts.headers, body, &room).await?;
+                addressed = read.addressed;
                 let request = Request {
                     subject: self.subject(&context, &head),
                     generation: head.generation(),
-                    operation,
+                    operation: read.operation,
                 };
                 let destination = Destination::Graph {
                     method: parts.method,
                     target: head.upstream_target,
                     file_offset,
                 };
-                (request, destination, payload)
+                (request, destination, read.payload)
             }
         };
         context.record.operation(request.operation.name());
@@ -225,6 +232,7 @@ where
             Destination::Known(_) => Vec::new(),
         };
         let recent_registrations = self.recent_registrations(&request).await?;
+        let send = self.send_facts(&context, &request, addressed);
         Ok(Call {
             context,
             request,
@@ -235,7 +243,61 @@ where
             payload,
             accept,
             announced,
+            send,
         })
+    }
+
+    /// What the pace of the call goes by, if it counts towards a number's limits.
+    fn send_facts(
+        &self,
+        context: &Context,
+        request: &Request<'_>,
+        addressed: Option<Addressed>,
+    ) -> Option<SendFacts> {
+        let Subject::Number(number) = request.subject else {
+            return None;
+        };
+        let (recipient, template) = match addressed {
+            Some(Addressed { recipient, template }) => (recipient, template),
+            None => (None, None),
+        };
+        let (is_template, class) = match &request.operation {
+            Operation::SendMarketing(_) => (true, SendClass::Marketing),
+            Operation::SendMessage(message) => {
+                // What is of no known type may be a template as well.
+                let is_template = match message.kind {
+                    MessageKind::Known(kind) => kind == "template",
+                    MessageKind::ImpliedText => false,
+                    MessageKind::Unknown(_) | MessageKind::Missing => true,
+                };
+                let class = if is_template {
+                    self.template_class(context, number, template.as_deref())
+                } else {
+                    SendClass::Service
+                };
+                (is_template, class)
+            }
+            Operation::MarkRead => (false, SendClass::Service),
+            // Meta's throughput is of all messages, whoever can read them.
+            Operation::Unverified(UnverifiedOperation::MessagesEncrypted) => (true, SendClass::Marketing),
+            _ => return None,
+        };
+        Some(SendFacts {
+            recipient,
+            class,
+            is_template,
+        })
+    }
+
+    /// The class of a template: the policy's word, else what a read of the account's templates has shown.
+    fn template_class(&self, context: &Context, number: PhoneNumberId, template: Option<&str>) -> SendClass {
+        let known = || {
+            let policy = context.principal.policies.numbers.get(&number)?;
+            let name = template?;
+            let listed = policy.sends.classes.templates.get(name).copied();
+            listed.or_else(|| self.sources.templates.find(policy.waba_id?, name))
+        };
+        known().unwrap_or(SendClass::Marketing)
     }
 
     /// By what an upload that announces its digest would be known again.

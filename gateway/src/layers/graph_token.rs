@@ -22,6 +22,7 @@ use super::enforce::{Exchange, ExchangeParts, ExchangeTarget};
 use crate::body::Outbound;
 use crate::call::{Credential, Principal};
 use crate::graph::file_offset::FILE_OFFSET;
+use crate::stores::limits::RecipientKey;
 use crate::stores::{CallerTag, CryptoUnavailable, UrlSigner};
 use crate::upstream::{ExchangeError, MetaAnswer};
 
@@ -81,6 +82,15 @@ impl<S> Layer<S> for GraphTokenLayer {
 /// When the cryptographic library refuses.
 pub fn url_signer(token: &SecretString, minute: Minute) -> Result<UrlSigner, CryptoUnavailable> {
     UrlSigner::derived_from(bytes_of(token), minute)
+}
+
+/// The key of recipients' hashes. Instances that share the token have the same, so they count one recipient once.
+///
+/// # Errors
+///
+/// When the cryptographic library refuses.
+pub fn recipient_key(token: &SecretString) -> Result<RecipientKey, CryptoUnavailable> {
+    RecipientKey::derived_from(bytes_of(token))
 }
 
 /// Stands for whoever asks: for a caller of the policy, or in pass-through for whoever has the token that came.

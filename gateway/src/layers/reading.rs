@@ -36,44 +36,78 @@ pub(super) struct JsonRoom<'a> {
     pub(super) budget: &'a JsonBudget,
 }
 
+/// What a body says beside its operation: whom a send goes to, and by which template.
+#[derive(Debug)]
+pub(crate) struct Addressed {
+    /// `None` where it reaches nobody, or nobody can read whom.
+    pub(crate) recipient: Option<message::Recipient<'static>>,
+    /// The template's name.
+    pub(crate) template: message::TemplateName<'static>,
+}
+
+/// A body that was read.
+pub(super) struct ReadBody {
+    pub(super) operation: Operation<'static>,
+    pub(super) payload: Payload,
+    /// Of sends.
+    pub(super) addressed: Option<Addressed>,
+}
+
+impl ReadBody {
+    const fn unaddressed(operation: Operation<'static>, payload: Payload) -> Self {
+        Self {
+            operation,
+            payload,
+            addressed: None,
+        }
+    }
+}
+
 /// Reads the body and makes the operation of it.
 pub(super) async fn read(
     head: &Head,
     headers: &HeaderMap,
     body: Inbound,
     room: &JsonRoom<'_>,
-) -> Result<(Operation<'static>, Payload), GatewayError> {
+) -> Result<ReadBody, GatewayError> {
     if let Some(kind) = form_kind(head.route.body, headers) {
-        return read_form(kind, head, headers, body).await;
+        let (operation, payload) = read_form(kind, head, headers, body).await?;
+        return Ok(ReadBody::unaddressed(operation, payload));
     }
+    let without_body = || {
+        let operation = operation_without_body(head.route, head.node);
+        Ok(ReadBody::unaddressed(operation, Payload::Empty))
+    };
     match head.route.body {
         BodyKind::None => {
             expect_no_body(body).await?;
-            Ok((operation_without_body(head.route, head.node), Payload::Empty))
+            without_body()
         }
-        BodyKind::JsonOrNone if body.is_end_stream() => {
-            Ok((operation_without_body(head.route, head.node), Payload::Empty))
-        }
+        BodyKind::JsonOrNone if body.is_end_stream() => without_body(),
         // Over HTTP/2 a DELETE's end may come in a frame of its own: only then it is known to have no body.
         BodyKind::JsonOrNone if !headers.contains_key(CONTENT_TYPE) => {
             expect_no_body(body).await.map_err(|error| match error {
                 GatewayError::UnexpectedBody => wrong_content_type(headers, "application/json"),
                 error => error,
             })?;
-            Ok((operation_without_body(head.route, head.node), Payload::Empty))
+            without_body()
         }
         BodyKind::Json | BodyKind::JsonOrNone | BodyKind::Form(_) | BodyKind::JsonOrForm(_) => {
             expect_json(headers, head.route.body)?;
             let body = collect_json(headers, body, room).await?;
             if body.is_empty() && head.route.body == BodyKind::JsonOrNone {
-                return Ok((operation_without_body(head.route, head.node), Payload::Empty));
+                return without_body();
             }
-            let operation = operation_of_json(head, &body)?;
-            Ok((operation, Payload::Json(body)))
+            let (operation, addressed) = operation_of_json(head, &body)?;
+            Ok(ReadBody {
+                operation,
+                payload: Payload::Json(body),
+                addressed,
+            })
         }
         BodyKind::Raw => {
             let operation = operation_without_body(head.route, head.node);
-            Ok((operation, Payload::Raw(body)))
+            Ok(ReadBody::unaddressed(operation, Payload::Raw(body)))
         }
     }
 }
@@ -178,21 +212,32 @@ pub(crate) fn operation_without_body(route: &Route, node: Option<NodeId>) -> Ope
     }
 }
 
-/// Makes the operation of a JSON body.
-pub(crate) fn operation_of_json(head: &Head, body: &[u8]) -> Result<Operation<'static>, GatewayError> {
-    let sends = |body| -> Result<Option<Message<'static>>, GatewayError> {
-        match message::read(body)? {
-            MessageBody::ReadReceipt => Ok(None),
-            MessageBody::Send(message, _recipient) => Ok(Some(message.into_owned())),
-        }
+/// Makes the operation of a JSON body, and says whom it reaches.
+pub(crate) fn operation_of_json(
+    head: &Head,
+    body: &[u8],
+) -> Result<(Operation<'static>, Option<Addressed>), GatewayError> {
+    let send: fn(Message<'static>) -> Operation<'static> = match head.route.kind {
+        Kind::Messages => Operation::SendMessage,
+        Kind::MarketingMessages => Operation::SendMarketing,
+        kind => return Ok((operation_of_management(head, kind, body)?, None)),
     };
-    match head.route.kind {
-        Kind::Messages => Ok(sends(body)?.map_or(Operation::MarkRead, Operation::SendMessage)),
-        Kind::MarketingMessages => match sends(body)? {
-            Some(message) => Ok(Operation::SendMarketing(message)),
-            None => Err(MessageError::ReceiptMisplaced.into()),
-        },
-        kind => operation_of_management(head, kind, body),
+    match message::read(body)? {
+        MessageBody::Send(message, recipient, template) => {
+            let addressed = Addressed {
+                recipient: Some(recipient.into_owned()),
+                template: template.map(|name| Cow::Owned(name.into_owned())),
+            };
+            Ok((send(message.into_owned()), Some(addressed)))
+        }
+        MessageBody::ReadReceipt if head.route.kind == Kind::Messages => {
+            let addressed = Addressed {
+                recipient: None,
+                template: None,
+            };
+            Ok((Operation::MarkRead, Some(addressed)))
+        }
+        MessageBody::ReadReceipt => Err(MessageError::ReceiptMisplaced.into()),
     }
 }
 

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -116,11 +117,15 @@ impl Line {
             outcome,
             observed = self.record.observed_slug(),
             unverified = self.record.unverified_use(),
-            micros =
-                u64::try_from(self.clock.monotonic().since(self.started).as_micros()).unwrap_or(u64::MAX),
+            waited_micros = self.record.wait().map(micros),
+            micros = micros(self.clock.monotonic().since(self.started)),
             "request"
         );
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Drop for Line {

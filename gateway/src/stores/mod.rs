@@ -17,6 +17,7 @@ mod registrations;
 mod reuse;
 mod sqlite;
 mod valkey;
+mod templates;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -36,6 +37,7 @@ pub use registrations::{Note, RegistrationCall, Registrations};
 pub use reuse::{KnownUpload, KnownUploads, UploadTag};
 use valkey::Valkey;
 pub use valkey::{NotAValkeyUrl, ValkeyUrl};
+pub use templates::TemplateClasses;
 
 use crate::clock::Clock;
 

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use curfew::clock::{Clock, ManualTime};
 use curfew::config::{CacheLimits, Config, Limits, StoreConfig, TlsFiles, Upstream};
-use curfew::gateway::Gateway;
+use curfew::gateway::{Gateway, InForce};
 use curfew::server::Drained;
 use curfew_emulator::{Emulator, Options};
 use curfew_policies::{Minute, Timestamp};
@@ -40,7 +40,8 @@ pub use client::{Client, Reply, exchange};
 /// The token that the emulator takes, and in pass-through the one that callers present.
 pub const TOKEN: &str = "EAAG-the-only-token";
 
-/// A No Storage number, a Local Storage number and a default one, in one account, without callers.
+/// A No Storage number, a Local Storage number and a default one, in one account, without callers. Their pace stops nobody who
+/// does not mean to test it.
 pub const PASS_THROUGH: &str = r#"
 [[number]]
 phone_number_id = "1001"
@@ -48,17 +49,36 @@ waba_id = "5001"
 storage = { mode = "no_storage" }
 [number.media]
 ttl_minutes = { min = 60, max = 1440, default = 120 }
+[number.sends]
+per_second = 1000
+burst = 10000
+pair = { seconds = 1, burst = 10000 }
+when_limited = "reject"
 
 [[number]]
 phone_number_id = "1002"
 waba_id = "5001"
 storage = { mode = "in_country", region = "DE" }
+[number.sends]
+per_second = 1000
+burst = 10000
+pair = { seconds = 1, burst = 10000 }
+when_limited = "reject"
 
 [[number]]
 phone_number_id = "1003"
 waba_id = "5001"
 storage = { mode = "default" }
+[number.sends]
+per_second = 1000
+burst = 10000
+pair = { seconds = 1, burst = 10000 }
+when_limited = "reject"
 "#;
+
+/// Lines of a `[[number]]` whose pace stops nobody.
+pub const UNPACED: &str =
+    "[number.sends]\nper_second = 1000\nburst = 10000\npair = { seconds = 1, burst = 10000 }\n";
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,6 +99,8 @@ pub struct Setup {
     pub emulator: Options,
     /// Where the gateway's clock stands at the start; it moves by [`World::time`] only.
     pub start: Timestamp,
+    /// Whether the gateway has the system's clock instead.
+    pub real_time: bool,
     /// The last word on the configuration.
     pub configure: fn(&mut Config),
 }
@@ -92,6 +114,7 @@ impl Default for Setup {
             tls: None,
             emulator: Options::default(),
             start: Timestamp::from_millis(1_800_000_000_000),
+            real_time: false,
             configure: |_| {},
         }
     }
@@ -110,6 +133,7 @@ pub struct World {
 pub struct Running {
     pub addr: SocketAddr,
     pub admin: SocketAddr,
+    pub in_force: InForce,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Drained>,
 }
@@ -147,7 +171,8 @@ impl World {
             ..std::mem::take(&mut setup.emulator)
         };
         let emulator = Emulator::start(emulated).await.expect("the emulator starts");
-        let (clock, time) = Clock::manual(setup.start);
+        let (manual, time) = Clock::manual(setup.start);
+        let clock = if setup.real_time { Clock::system() } else { manual };
         let gateway = run(&setup, &emulator.base_url(), clock.clone()).await;
         Self {
             emulator,
@@ -286,6 +311,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
         .expect("the gateway starts");
     let addr = gateway.address().expect("an address");
     let admin = gateway.admin_address().expect("an address");
+    let in_force = gateway.policies();
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(gateway.serve(async {
         let _ = stopped.await;
@@ -293,6 +319,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
     Running {
         addr,
         admin,
+        in_force,
         stop: Some(stop),
         served,
     }

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::common::process::Gateway;
-use crate::common::{PASS_THROUGH, TOKEN, outside};
+use crate::common::{PASS_THROUGH, TOKEN, UNPACED, outside};
 
 /// A number whose media are cached.
 pub(crate) const CACHING: u64 = 1004;
@@ -24,7 +24,7 @@ pub(crate) const CACHING: u64 = 1004;
 fn policies() -> String {
     format!(
         "{PASS_THROUGH}[number.media]\ncache_minutes = 0\n\n\
-         [[number]]\nphone_number_id = \"{CACHING}\"\nwaba_id = \"5001\"\nstorage = {{ mode = \"default\" }}\n"
+         [[number]]\nphone_number_id = \"{CACHING}\"\nwaba_id = \"5001\"\nstorage = {{ mode = \"default\" }}\n{UNPACED}"
     )
 }
 

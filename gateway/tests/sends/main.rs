@@ -18,7 +18,7 @@ mod places;
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, DEFAULT, IN_COUNTRY, NO_STORAGE, Reply, World};
+use crate::common::{Client, DEFAULT, IN_COUNTRY, NO_STORAGE, Reply, UNPACED, World};
 
 const HOST: &str = "cdn.bank.example";
 
@@ -27,7 +27,7 @@ async fn world() -> World {
     let number = |id: u64, storage: &str| {
         format!(
             "[[number]]\nphone_number_id = \"{id}\"\nwaba_id = \"5001\"\nstorage = {{ {storage} }}\n\
-             [number.media]\nlinks = {{ hosts = [\"{HOST}\"] }}\n"
+             [number.media]\nlinks = {{ hosts = [\"{HOST}\"] }}\n{UNPACED}"
         )
     };
     let numbers = [

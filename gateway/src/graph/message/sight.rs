@@ -6,7 +6,7 @@ use std::fmt;
 use curfew_policies::{IdValue, MediaObject, Message, MessageKind, StrayLink, shown};
 
 use super::place::{Component, Naming, Place, Row};
-use super::{Body, MOST_REFERENCES, MessageError, Recipient};
+use super::{Body, MOST_REFERENCES, MessageError, Recipient, TemplateName};
 use crate::graph::json::{
     GRAPH_CONTROL_KEYS, Key, Path, Reader, Shallow, is_plain, names_parameter, part_names,
 };
@@ -86,6 +86,7 @@ pub(super) struct Sight<'a> {
     unknown_context: Vec<Cow<'a, str>>,
     kind: Option<Cow<'a, str>>,
     recipient: Recipient<'a>,
+    template: TemplateName<'a>,
     status: Option<Shallow<'a>>,
     message_id: Option<Shallow<'a>>,
     /// Why it cannot be a read receipt, even with `status`.
@@ -171,6 +172,7 @@ impl<'a> Reader<'a> for Sight<'a> {
         let is = |name: &&str| name.eq_ignore_ascii_case(key);
         is_media_key(key)
             || ["id", "link"].iter().any(is)
+            || is_template_name(at, key)
             || ((at.place.is_read() || at.media) && READ_NAMES.iter().any(is))
     }
 
@@ -240,6 +242,11 @@ impl<'a> Reader<'a> for Sight<'a> {
                     }
                 }
             }
+            Place::Template if is_template_name(at, key) => {
+                if let Shallow::Text(name) = value {
+                    self.template = Some(name);
+                }
+            }
             Place::Context if key.as_str() != "message_id" => self.unknown_context.push(key.kept()),
             Place::TypingIndicator if key.as_str() != "type" || !matches!(value, Shallow::SomeText) => {
                 self.deny_receipt(NoReceipt::TypingMember(key.kept()));
@@ -302,6 +309,7 @@ impl<'a> Sight<'a> {
                 "type" | "to" | "recipient" | "recipient_type" | "status" | "message_id"
             ),
             Place::Component | Place::CardComponent => matches!(key, "type" | "sub_type"),
+            Place::Template => is_template_name(at, key),
             _ => false,
         }
     }
@@ -506,7 +514,7 @@ impl<'a> Sight<'a> {
             stray_links: self.stray_links,
             unknown_context: self.unknown_context,
         };
-        Ok(Body::Send(message, self.recipient))
+        Ok(Body::Send(message, self.recipient, self.template))
     }
 
     fn into_receipt(mut self) -> Result<Body<'a>, MessageError> {
@@ -564,6 +572,10 @@ fn a_string<'a>(member: &'static str, value: Shallow<'a>) -> Result<Cow<'a, str>
         Shallow::Object => "an object",
     };
     Err(MessageError::NotAString { member, came })
+}
+
+fn is_template_name(at: At, key: &str) -> bool {
+    at.place == Place::Template && key == "name"
 }
 
 fn is_media_key(key: &str) -> bool {

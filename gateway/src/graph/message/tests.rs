@@ -8,7 +8,7 @@ mod places;
 
 fn sent(body: &str) -> (Message<'_>, Recipient<'_>) {
     match read(body.as_bytes()) {
-        Ok(Body::Send(message, recipient)) => (message, recipient),
+        Ok(Body::Send(message, recipient, _)) => (message, recipient),
         other => panic!("{other:?} for {body}"),
     }
 }

@@ -146,7 +146,8 @@ pub struct Limited {
 }
 
 impl Limited {
-    const UNKNOWN_NUMBER: Self = Self {
+    /// Limits are not kept for this number.
+    pub const UNKNOWN_NUMBER: Self = Self {
         which: Limit::UnknownNumber,
         retry_after: None,
     };
@@ -434,6 +435,21 @@ impl SendLimits {
                 });
             }
         }
+    }
+
+    /// Learns the same from an answer to a send that was counted for `counted_as`: in the usual case that is who Meta says, and
+    /// there is nothing to learn.
+    pub fn learn_from_answer(
+        &self,
+        number: PhoneNumberId,
+        recipient: Recipient<'_>,
+        counted_as: RecipientId,
+        wa_id: &str,
+    ) {
+        if self.0.identities.is_of(counted_as, wa_id) {
+            return;
+        }
+        self.learn(number, recipient, wa_id);
     }
 
     /// Counts a message that `number` received, which opens the sender's service window.

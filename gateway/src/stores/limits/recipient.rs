@@ -285,6 +285,11 @@ impl Identities {
         }
     }
 
+    /// Whether `id` stands for the `wa_id`.
+    pub(super) fn is_of(&self, id: RecipientId, wa_id: &str) -> bool {
+        Digits::of(wa_id).is_some_and(|digits| self.key.hash(Kind::Phone, digits.as_bytes()) == id)
+    }
+
     /// Learns from an answer or webhook that what `number` wrote as `recipient` is `wa_id`. What was counted under another
     /// hash until now is to be joined.
     pub(super) fn learn(

@@ -15,7 +15,7 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::lane::{Asked, Lane};
 use super::recipient::RecipientId;
-use super::{Outcome, Shared, lock};
+use super::{Outcome, SendLimits, Shared, lock};
 use crate::stores::valkey::Valkey;
 use crate::stores::valkey::sends::{About, Beat, LEASE, RENEWAL, Seat, Taken};
 use crate::stores::{CryptoUnavailable, StoreError};
@@ -55,13 +55,21 @@ impl Sharing {
     ///
     /// When the system gives no random bytes.
     pub(in crate::stores) fn new(valkey: Valkey) -> Result<Self, CryptoUnavailable> {
-        let mut bytes = [0; 16];
-        rand::fill(&mut bytes).map_err(|_| CryptoUnavailable)?;
-        let mut id = String::with_capacity(32);
-        for byte in bytes {
-            let _ = write!(id, "{byte:02x}");
-        }
+        let id = random_name()?;
         Ok(Self { valkey, id })
+    }
+
+    /// A secret that all who share the store have, for those who have none of their own: the first one's random bytes. Whoever
+    /// reads the store can find out with it whether a number that they know of was written to.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer, or the system gives no random bytes.
+    pub async fn secret(&self) -> Result<Vec<u8>, StoreError> {
+        let new = random_name().map_err(|_| StoreError::Unfit {
+            what: "the system gives no random bytes for its secret",
+        })?;
+        self.valkey.secret(&new).await
     }
 
     /// Among how many the limits are shared.
@@ -91,6 +99,8 @@ pub(super) struct Together {
     mode: AtomicU8,
     /// As it was last renewed.
     seat: ArcSwapOption<Seat>,
+    /// Whether it was given up for good.
+    has_left: AtomicBool,
     broken: Notify,
 }
 
@@ -101,6 +111,7 @@ impl Together {
             key,
             mode: AtomicU8::new(Mode::Nobody as u8),
             seat: ArcSwapOption::empty(),
+            has_left: AtomicBool::new(false),
             broken: Notify::new(),
         }
     }
@@ -285,6 +296,21 @@ impl Shared {
     }
 }
 
+impl SendLimits {
+    /// Sends nothing any more, and lets the other instances have what was this one's share at once. To be called when a gateway
+    /// ends in good order; one that does not leaves its share to nobody until another one takes its place.
+    pub async fn leave(&self) {
+        let Some(together) = &self.0.together else { return };
+        together.has_left.store(true, Ordering::Release);
+        together.set_mode(Mode::Nobody);
+        let sharing = &together.sharing;
+        // After a renewal that was under way, since one connection carries both.
+        if let Err(error) = sharing.valkey.leave(&sharing.id).await {
+            tracing::warn!(%error, "the shared store was not told that this gateway ends");
+        }
+    }
+}
+
 /// What a script about a number is told, but for the seat.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
@@ -323,6 +349,9 @@ struct Keeper<'s> {
 
 impl Keeper<'_> {
     async fn beat(&mut self) {
+        if self.together.has_left.load(Ordering::Acquire) {
+            return;
+        }
         let mode = self.together.mode();
         if !self.together.sharing.valkey.is_reachable() {
             self.together.lost();
@@ -338,7 +367,7 @@ impl Keeper<'_> {
         match self.renew().await {
             Ok(true) => {
                 self.count().await;
-                if self.together.mode() != Mode::Store {
+                if self.together.mode() != Mode::Store && !self.together.has_left.load(Ordering::Acquire) {
                     self.together.set_mode(Mode::Store);
                     self.shared.serve_all();
                 }
@@ -515,6 +544,17 @@ impl Shared {
         }
         portfolios
     }
+}
+
+/// 128 random bits, in hexadecimal digits.
+fn random_name() -> Result<String, CryptoUnavailable> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| CryptoUnavailable)?;
+    let mut name = String::with_capacity(32);
+    for byte in bytes {
+        let _ = write!(name, "{byte:02x}");
+    }
+    Ok(name)
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use curfew_policies::PhoneNumberId;
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::lane::{Answer, Books, Lane, Want};
 use super::ledger::Spent;
@@ -23,6 +25,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How long one that would not wait for a limit waits for a shared store to say whether there is one, in nanoseconds.
 const ASKING: u64 = 500_000_000;
+
+/// How long a shared store is waited for by those who wait for nothing else.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Leave to send one message, once. Dropping it leaves it spent.
 #[derive(Debug)]
@@ -149,6 +154,25 @@ pub(super) fn admit(shared: &Arc<Shared>, lane: Arc<Lane>, want: Want, place: Pl
 }
 
 impl Admit {
+    /// What it comes to without waiting for a limit; `None` where it would have to. A shared store is waited for.
+    pub async fn at_once(self) -> Option<Result<Grant, Limited>> {
+        let is_shared = match &self.0 {
+            State::Waiting { place, .. } => place.shared.together.is_some(),
+            State::Ready(_) => false,
+        };
+        if is_shared {
+            timeout(AT_ONCE, self).await.ok()
+        } else {
+            self.now_or_never()
+        }
+    }
+
+    /// Whether it has to wait; if not, its answer is there.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self.0, State::Waiting { .. })
+    }
+
     pub(super) fn ready(answer: Result<Grant, Limited>) -> Self {
         Self(State::Ready(Some(answer)))
     }

@@ -625,7 +625,7 @@ proptest! {
     fn both_readings_find_the_same(tree in send(), spelling in spelling()) {
         let body = tree.spelled(&spelling);
         match read(body.as_bytes()) {
-            Ok(Body::Send(message, _)) => prop_assert_eq!(ours(&message), slow(&body), "{}", body),
+            Ok(Body::Send(message, ..)) => prop_assert_eq!(ours(&message), slow(&body), "{}", body),
             // A type given as something else than a plain string.
             Err(MessageError::NotAString { .. }) => prop_assert!(body.contains("type"), "{}", body),
             other => prop_assert!(false, "{:?} {}", other, body),
@@ -643,7 +643,7 @@ proptest! {
             let at = at.index(body.len());
             body[at] = byte;
         }
-        if let (Ok(Body::Send(message, _)), Ok(text)) = (read(&body), std::str::from_utf8(&body)) {
+        if let (Ok(Body::Send(message, ..)), Ok(text)) = (read(&body), std::str::from_utf8(&body)) {
             prop_assert_eq!(ours(&message).media.len(), slow(text).media.len(), "{}", text);
         }
     }
