@@ -535,6 +535,7 @@ impl SendLimits {
     pub fn open(&self, place: Place) -> bool {
         let was_closed = self.0.closures.open(place, self.0.now());
         if was_closed {
+            self.0.tell_store(move |valkey, _| async move { valkey.open(&place.text()).await });
             self.0.serve_all();
             (self.0.on_event)(&Event::Opened { place });
         }
@@ -558,7 +559,9 @@ impl Shared {
     }
 
     fn close(self: &Arc<Self>, place: Place, code: i64, since: u64, until: u64) {
-        self.closures.close(place, Closure { since, until, code });
+        let closure = Closure { since, until, code };
+        self.closures.close(place, closure);
+        self.close_for_all(place, closure);
         // Those who cannot wait that long are told at once.
         self.serve_all();
     }

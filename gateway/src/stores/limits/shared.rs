@@ -23,10 +23,12 @@ use aws_lc_rs::rand;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::closures::{Closure, FOREVER, Place};
 use super::lane::{Asked, Lane};
 use super::recipient::RecipientId;
 use super::{Outcome, SendLimits, Shared, lock};
 use crate::stores::valkey::Valkey;
+use crate::stores::valkey::closed::{ClosedPlace, ClosedState};
 use crate::stores::valkey::sends::{About, Beat, LEASE, RENEWAL, Seat, Taken};
 use crate::stores::{CryptoUnavailable, StoreError};
 
@@ -253,6 +255,15 @@ impl Shared {
         });
     }
 
+    /// Has the other instances obey a closure.
+    pub(super) fn close_for_all(&self, place: Place, closure: Closure) {
+        let lasts = (closure.until < FOREVER)
+            .then(|| Duration::from_nanos(closure.until.saturating_sub(self.now())));
+        self.tell_store(move |valkey, _| async move {
+            valkey.close(&place.text(), lasts, closure.code).await
+        });
+    }
+
     /// What a script about a number is told.
     pub(super) fn about(&self, books: &super::lane::Books, recipient: Option<RecipientId>) -> Told {
         Told {
@@ -279,6 +290,8 @@ impl Shared {
             renewed: None,
             beats: 0,
             left_own: 0,
+            was_together: 0,
+            version: String::new(),
             refused: None,
         };
         loop {
@@ -343,6 +356,10 @@ struct Keeper<'s> {
     beats: u32,
     /// When this process last ceased to decide by itself, in nanoseconds.
     left_own: u64,
+    /// When this process last went by what the store says, in nanoseconds.
+    was_together: u64,
+    /// What was read last of what is closed.
+    version: String,
     /// Why there is no seat, as it was logged.
     refused: Option<&'static str>,
 }
@@ -367,6 +384,7 @@ impl Keeper<'_> {
         match self.renew().await {
             Ok(true) => {
                 self.count().await;
+                self.obey().await;
                 if self.together.mode() != Mode::Store && !self.together.has_left.load(Ordering::Acquire) {
                     self.together.set_mode(Mode::Store);
                     self.shared.serve_all();
@@ -419,6 +437,8 @@ impl Keeper<'_> {
             .is_some_and(|before| before.born != seat.born);
         if is_another {
             self.recall().await?;
+            self.was_together = 0;
+            self.version.clear();
         }
         self.together.seat.store(Some(Arc::new(seat)));
         Ok(true)
@@ -464,6 +484,38 @@ impl Keeper<'_> {
         self.left_own = shared.now();
         for portfolio in shared.portfolios() {
             lock(&portfolio.uniques).on_its_own(None, self.left_own);
+        }
+    }
+
+    /// Closes and opens here what was closed and opened elsewhere.
+    async fn obey(&mut self) {
+        let shared = self.shared;
+        let now = shared.now();
+        if self.together.mode() != Mode::Store {
+            // What the store could not be told of.
+            for (place, closure) in shared.closures.all(now) {
+                if closure.since >= self.was_together {
+                    shared.close_for_all(place, closure);
+                }
+            }
+        }
+        self.was_together = now;
+        let Ok(closed) = self.together.sharing.valkey.closed(&mut self.version).await else {
+            return;
+        };
+        for ClosedPlace { place, age, state } in &closed {
+            let since = now.saturating_sub(super::nanos(*age));
+            match (Place::named(place), *state) {
+                (Some(place), ClosedState::Closed(lasts, code)) => {
+                    let until = lasts.map_or(FOREVER, |lasts| now.saturating_add(super::nanos(lasts)));
+                    shared.closures.close(place, Closure { since, until, code });
+                }
+                (Some(place), ClosedState::Open) => drop(shared.closures.open(place, now)),
+                (None, _) => {}
+            }
+        }
+        if !closed.is_empty() {
+            shared.serve_all();
         }
     }
 

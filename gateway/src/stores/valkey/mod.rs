@@ -12,6 +12,7 @@
 //! What it deliberately does not do: guess. The server must not evict what it was told to keep, which is looked at whenever
 //! a connection is made; how much of what it acknowledged outlives its own crash is its `appendfsync`'s to say.
 
+pub(super) mod closed;
 mod link;
 mod pins;
 mod registrations;
