@@ -398,7 +398,14 @@ async fn send_limits(
         None => RecipientKey::derived_from(&sharing.secret().await?)?,
     };
     let of_time = (clock, minute);
-    Ok(SendLimits::shared(policies, key, of_time, room, sharing, tell_limits))
+    Ok(SendLimits::shared(
+        policies,
+        key,
+        of_time,
+        room,
+        sharing,
+        tell_limits,
+    ))
 }
 
 fn parts(

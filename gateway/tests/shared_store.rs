@@ -12,11 +12,16 @@
 
 mod common;
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use common::store_server::{Kind, StoreServer};
 use common::{Client, DEFAULT, NO_STORAGE, PASS_THROUGH, Setup, TOKEN, World, caller_table, soon};
 use curfew::config::StoreConfig;
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 /// What two instances on `server` are.
 fn pair_on(server: &StoreServer, policies: &str) -> Setup {
@@ -39,13 +44,17 @@ fn with_caller() -> String {
 
 /// Two instances of the policies, on one store.
 async fn two(server: &StoreServer, policies: &str) -> (World, Client, Client, common::Running) {
-    let world = World::start(pair_on(server, policies)).await;
-    let other = world.another_instance().await;
-    let bearer = if policies.contains("[[caller]]") {
+    two_of(pair_on(server, policies)).await
+}
+
+async fn two_of(setup: Setup) -> (World, Client, Client, common::Running) {
+    let bearer = if setup.policies.contains("[[caller]]") {
         KEY
     } else {
         TOKEN
     };
+    let world = World::start(setup).await;
+    let other = world.another_instance().await;
     let clients = [world.gateway.addr, other.addr].map(|addr| Client::new(addr).bearer(bearer));
     for client in &clients {
         // An empty store takes every limit to have been used up when it began.
@@ -149,4 +158,66 @@ async fn a_gateway_does_not_start_without_its_store() {
     let minute = curfew_policies::Minute::REAL;
     let stores = curfew::stores::Stores::shared(&url, instances, &clock, minute).await;
     assert!(matches!(stores, Err(curfew::stores::StoreError::Away { .. })));
+}
+
+/// Sends from both for so long, and returns how many answers there were of each status.
+async fn race(clients: [&Client; 2], lasts: Duration) -> HashMap<u16, usize> {
+    let began = Instant::now();
+    let mut callers = JoinSet::new();
+    for (nth, client) in clients.into_iter().enumerate() {
+        for caller in 0..16 {
+            let client = client.clone();
+            callers.spawn(async move {
+                let mut answers = Vec::new();
+                while began.elapsed() < lasts {
+                    let to = format!("+49151{nth}{caller:02}{:06}", answers.len());
+                    let body = json!({ "messaging_product": "whatsapp", "to": to, "type": "text", "text": { "body": "x" } });
+                    let reply = client.post(&format!("/v23.0/{DEFAULT}/messages"), &body).await;
+                    answers.push(reply.status.as_u16());
+                }
+                answers
+            });
+        }
+    }
+    let mut counted = HashMap::new();
+    for answer in callers.join_all().await.into_iter().flatten() {
+        *counted.entry(answer).or_default() += 1;
+    }
+    counted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_keep_one_numbers_pace_whatever_becomes_of_the_store() {
+    let policies = format!(
+        "[[number]]\nphone_number_id = \"{DEFAULT}\"\nstorage = {{ mode = \"default\" }}\n\
+         [number.sends]\nper_second = 80\nburst = 40\nmax_wait_ms = 1500\n"
+    );
+    for kind in Kind::ALL {
+        let Some(mut server) = StoreServer::start(kind) else {
+            continue;
+        };
+        let setup = Setup {
+            // The emulator holds Meta's own limits.
+            emulator: curfew_emulator::Options {
+                enforce_limits: true,
+                ..curfew_emulator::Options::default()
+            },
+            ..pair_on(&server, &policies)
+        };
+        let (world, here, there, _other) = two_of(setup).await;
+        let race = tokio::spawn(async move { race([&here, &there], Duration::from_secs(6)).await });
+        sleep(Duration::from_millis(1_500)).await;
+        server.kill();
+        sleep(Duration::from_millis(2_000)).await;
+        server.begin();
+        let answers = race.await.expect("it ends");
+        println!("{kind:?}: answers by status {answers:?}");
+        let sent = world.emulator.sent().len();
+        let received = world.emulator.received();
+        let sends = received
+            .iter()
+            .filter(|call| call.operation == curfew_emulator::Operation::Send);
+        assert_eq!(sends.count(), sent, "Meta has refused none");
+        assert!((350..=560).contains(&sent), "{sent} in six seconds at 80");
+    }
 }

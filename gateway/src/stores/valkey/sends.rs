@@ -88,6 +88,13 @@ pub(in crate::stores) struct Terms {
     pair_burst: u32,
 }
 
+impl Seat {
+    /// Whether the store is so young that a pair it does not know may have been used up before it.
+    pub(in crate::stores) fn is_young(&self, terms: Terms) -> bool {
+        self.v < u64::from(terms.pair_seconds) * u64::from(terms.pair_burst) * 1_000_000
+    }
+}
+
 impl Terms {
     /// How many messages can go out within a second.
     pub(in crate::stores) fn most_in_a_second(&self) -> u64 {
@@ -135,6 +142,8 @@ pub(in crate::stores) struct Taken {
     pub(in crate::stores) cuts: u64,
     pub(in crate::stores) is_new_unique: bool,
     pub(in crate::stores) strikes: u32,
+    /// Whether the pair was taken from what the gateway has for itself.
+    pub(in crate::stores) is_own_pair: bool,
 }
 
 impl Valkey {
@@ -200,18 +209,20 @@ impl Valkey {
         self.link.ask(&leave).await
     }
 
-    /// Takes one of every limit, if every limit has one. `most` is how many recipients the portfolio may have.
+    /// Takes one of every limit, if every limit has one. `most` is how many recipients the portfolio may have, `has_own_pair`
+    /// whether the pair may be what the gateway has for itself.
     pub(in crate::stores) async fn take(
         &self,
         about: &About<'_>,
-        is_template: bool,
+        (is_template, has_own_pair): (bool, bool),
         most: Option<u32>,
     ) -> Result<Taken, StoreError> {
         let mut take = self.prepared(&TAKE, about);
         take.key(format!("{}:lost", about.books.prefix()))
             .arg(u8::from(is_template))
-            .arg(most.map_or(-1, i64::from));
-        let said: [u64; 12] = self
+            .arg(most.map_or(-1, i64::from))
+            .arg(u8::from(has_own_pair));
+        let said: [u64; 13] = self
             .link
             .run::<Vec<u64>>(&take)
             .await?
@@ -230,6 +241,7 @@ impl Valkey {
             cuts,
             is_new,
             strikes,
+            is_own,
         ] = said;
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         Ok(Taken {
@@ -244,6 +256,7 @@ impl Valkey {
             cuts,
             is_new_unique: is_new == 1,
             strikes: small(strikes),
+            is_own_pair: is_own == 1,
         })
     }
 
@@ -252,10 +265,14 @@ impl Valkey {
         &self,
         about: &About<'_>,
         (at, cuts): (u64, u64),
-        is_new_unique: bool,
+        (is_new_unique, is_own_pair): (bool, bool),
     ) -> Result<(), StoreError> {
         let mut give_back = self.prepared(&GIVE_BACK, about);
-        give_back.arg(at).arg(cuts).arg(u8::from(is_new_unique));
+        give_back
+            .arg(at)
+            .arg(cuts)
+            .arg(u8::from(is_new_unique))
+            .arg(u8::from(is_own_pair));
         self.link.run(&give_back).await
     }
 
@@ -353,7 +370,7 @@ impl Books {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(in crate::stores) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -91,6 +91,7 @@ local pair_pace = pace(tonumber(ARGV[9]), tonumber(ARGV[10]))
 local function read_pair(key)
     local held = redis.call('HMGET', key, 'state', 'closed_until', 'strikes')
     return {
+        is_known = held[1] ~= false,
         state = tonumber(held[1] or nil) or pair_pace.whole,
         closed_until = tonumber(held[2] or nil) or 0,
         strikes = tonumber(held[3] or nil) or 0,
