@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::graph::classify::ClassifyError;
 use crate::graph::digest::MalformedDigest;
 use crate::graph::file_offset::NoFileOffset;
+use crate::graph::idempotency_key::MalformedKey;
 use crate::graph::json::JsonError;
 use crate::graph::message::MessageError;
 use crate::graph::multipart::MultipartError;
@@ -119,6 +120,18 @@ pub enum GatewayError {
     /// Meta's answer cannot be used.
     #[error("Meta's answer cannot be used: {0}")]
     UnusableAnswer(&'static str),
+    /// An `Idempotency-Key` that is none, or more than one.
+    #[error("the header Idempotency-Key {0}, and come once")]
+    IdempotencyKey(#[from] MalformedKey),
+    /// Another send had the same `Idempotency-Key`.
+    #[error("this Idempotency-Key was sent with another body or path; take a new key for a new message")]
+    OtherBody,
+    /// The same send is under way.
+    #[error("the same send is under way, and its outcome is not known yet; ask again with the same key")]
+    StillRunning,
+    /// No outcome can be kept, so nothing is sent that asks for it.
+    #[error("the gateway has no room to keep the outcome of one more send; nothing was sent")]
+    OutcomesFull,
     /// A send above what its number, its recipient or its portfolio may have now, or that Meta has stopped.
     #[error("phone number {number}: {}; nothing was sent, and nothing was counted", limit(.limited))]
     Limited {
@@ -173,7 +186,7 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 26] = [
+    pub const SLUGS: [&'static str; 30] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
@@ -195,6 +208,10 @@ impl GatewayError {
         "outcome_unknown",
         "upstream_broke_off",
         "unusable_answer",
+        "idempotency_key",
+        "idempotency_other_body",
+        "idempotency_running",
+        "idempotency_full",
         "limited_throughput",
         "limited_pair",
         "limited_unique_recipients",
@@ -228,6 +245,7 @@ impl GatewayError {
             | Self::Json(_)
             | Self::Message(_)
             | Self::ControlMember(_)
+            | Self::IdempotencyKey(_)
             | Self::BodyBroken => wire(StatusCode::BAD_REQUEST, 100, INVALID_PARAMETER),
             Self::JsonTooLarge(_) => wire(StatusCode::PAYLOAD_TOO_LARGE, 100, INVALID_PARAMETER),
             Self::Form(error) if error.is_about_ttl() => {
@@ -245,9 +263,15 @@ impl GatewayError {
                 wire(StatusCode::RANGE_NOT_SATISFIABLE, 100, INVALID_PARAMETER)
             }
             Self::PreconditionFailed => wire(StatusCode::PRECONDITION_FAILED, 100, INVALID_PARAMETER),
-            Self::Busy | Self::StoreUnavailable | Self::Unreachable | Self::Unanswered(_) => {
+            Self::Busy
+            | Self::StoreUnavailable
+            | Self::Unreachable
+            | Self::Unanswered(_)
+            | Self::OutcomesFull => {
                 wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(SOON)
             }
+            Self::OtherBody => wire(StatusCode::UNPROCESSABLE_ENTITY, 100, INVALID_PARAMETER),
+            Self::StillRunning => wire(StatusCode::CONFLICT, 100, INVALID_PARAMETER).retry_after(1),
             Self::OutcomeUnknown => wire(StatusCode::CONFLICT, 131_000, UNKNOWN),
             Self::Limited { limited, .. } => limited_wire(limited),
             Self::ExchangeBroken | Self::UnusableAnswer(_) => wire(StatusCode::BAD_GATEWAY, 131_000, UNKNOWN),
@@ -284,6 +308,10 @@ impl GatewayError {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::ExchangeBroken => "upstream_broke_off",
             Self::UnusableAnswer(_) => "unusable_answer",
+            Self::IdempotencyKey(_) => "idempotency_key",
+            Self::OtherBody => "idempotency_other_body",
+            Self::StillRunning => "idempotency_running",
+            Self::OutcomesFull => "idempotency_full",
             Self::Limited { limited, .. } => match limited.which {
                 Limit::Throughput => "limited_throughput",
                 Limit::Pair => "limited_pair",
@@ -475,7 +503,7 @@ fn retry_after_seconds(wait: Duration) -> u32 {
 }
 
 /// An id for support, in the shape of Meta's. It says nothing; the log line carries the same.
-fn trace_id() -> String {
+pub(crate) fn trace_id() -> String {
     use base64::Engine as _;
     let mut random = [0; 16];
     // Without randomness the id is all zeros: worse for support, no worse for anybody's safety.
@@ -529,6 +557,10 @@ mod tests {
             GatewayError::OutcomeUnknown,
             GatewayError::ExchangeBroken,
             GatewayError::UnusableAnswer("a redirect"),
+            GatewayError::IdempotencyKey(MalformedKey),
+            GatewayError::OtherBody,
+            GatewayError::StillRunning,
+            GatewayError::OutcomesFull,
         ];
         let number = "1001".parse().unwrap();
         let place = Place::Number(number);

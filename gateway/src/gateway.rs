@@ -26,6 +26,7 @@ use crate::layers::books::Books;
 use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, recipient_key, url_signer};
+use crate::layers::once::Once;
 use crate::layers::pace::Pacer;
 use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
@@ -33,8 +34,8 @@ use crate::stack::{Parts, stack};
 use crate::stores::limits::{Event, RecipientKey, SendLimits, WaitingRoom};
 use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
-    CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, TemplateClasses,
-    UrlGrants, UrlSigner,
+    CryptoUnavailable, DenialBudget, KnownUploads, Outcomes, SettingsReadings, StoreError, Stores,
+    TemplateClasses, UrlGrants, UrlSigner,
 };
 use crate::upstream::Upstream;
 
@@ -149,7 +150,7 @@ impl Gateway {
             ));
         }
         let stores = match &config.store {
-            StoreConfig::Memory => Stores::in_memory(&clock, minute),
+            StoreConfig::Memory => Stores::in_memory(&clock, minute)?,
             StoreConfig::Sqlite { path } => Stores::open(path, &clock, minute)?,
             StoreConfig::Valkey { url, instances } => Stores::shared(url, *instances, &clock, minute).await?,
         };
@@ -248,6 +249,7 @@ impl Gateway {
             ..options.clone()
         };
         let known_uploads = parts.books.reuse.known.clone();
+        let once = Arc::clone(&parts.once);
         let admin = Admin::new(
             readiness.clone(),
             options.limits.clone(),
@@ -293,7 +295,7 @@ impl Gateway {
         };
         let drained = tokio::select! {
             (drained, _) = async { tokio::join!(callers, admin) } => drained,
-            never = sweep(stores.clone(), grants, known_uploads, minute) => match never {},
+            never = sweep(stores.clone(), grants, known_uploads, &once, minute) => match never {},
             never = stores.keep() => match never {},
         };
         leaving.leave().await;
@@ -346,6 +348,7 @@ async fn sweep(
     stores: Stores,
     grants: UrlGrants,
     known_uploads: KnownUploads,
+    once: &Once,
     minute: Minute,
 ) -> std::convert::Infallible {
     let mut ticks = tokio::time::interval(minute.length());
@@ -356,6 +359,11 @@ async fn sweep(
         known_uploads.sweep();
         if let Err(error) = stores.pins.sweep().await {
             tracing::warn!(%error, "ended pins could not be forgotten; trying again");
+        }
+        for outcomes in [&once.outcomes, &once.repeats] {
+            if let Err(error) = outcomes.sweep().await {
+                tracing::warn!(%error, "ended outcomes could not be forgotten; trying again");
+            }
         }
     }
 }
@@ -497,6 +505,11 @@ fn parts(
             upstream.app_secret.clone(),
         ),
         upstream: Upstream::new(client_tls(config)?),
+        once: Arc::new(Once {
+            outcomes: stores.outcomes,
+            repeats: Outcomes::in_memory(clock.clone(), Once::REPEATS_BYTES)?,
+            minute,
+        }),
         clock,
     })
 }

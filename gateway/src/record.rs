@@ -16,6 +16,7 @@ pub struct Record {
     observed: OnceLock<&'static str>,
     unverified: OnceLock<String>,
     reused: OnceLock<()>,
+    replayed: OnceLock<()>,
     waited: OnceLock<Duration>,
 }
 
@@ -55,6 +56,11 @@ impl Record {
         let _ = self.reused.set(());
     }
 
+    /// It was a send, and was answered with the outcome of the first one.
+    pub fn replayed(&self) {
+        let _ = self.replayed.set(());
+    }
+
     /// It was a send, and had to wait for its turn.
     pub fn waited(&self, duration: Duration) {
         let _ = self.waited.set(duration);
@@ -88,6 +94,12 @@ impl Record {
     #[must_use]
     pub fn is_reused(&self) -> bool {
         self.reused.get().is_some()
+    }
+
+    /// Whether it was answered with the outcome of an earlier send.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.replayed.get().is_some()
     }
 
     /// How long a send waited for its turn, if it had to.

@@ -20,6 +20,7 @@ use crate::layers::classify::ClassifyLayer;
 use crate::layers::enforce::EnforceLayer;
 use crate::layers::gather::{GatherLayer, Sources};
 use crate::layers::graph_token::GraphTokenLayer;
+use crate::layers::once::{Once, OnceLayer};
 use crate::layers::pace::{PaceLayer, Pacer};
 use crate::layers::respond::RespondLayer;
 use crate::layers::watch::WatchLayer;
@@ -45,6 +46,8 @@ pub struct Parts {
     pub token: GraphTokenLayer,
     /// The connection to Meta.
     pub upstream: Upstream,
+    /// What came of sends that may be asked for again.
+    pub once: Arc<Once>,
 }
 
 /// The service of one connection.
@@ -75,6 +78,9 @@ pub fn stack(
         .layer(GatherLayer::new(Arc::clone(&parts.sources), asker.clone()))
         // Call -> Permitted: the only minting point.
         .layer(EnforceLayer::new(parts.clock.clone()))
+        // What was sent before under the same key is answered, not sent. Below Enforce: a refused send leaves no trace; above
+        // the limits: a repeated one spends nothing.
+        .layer(OnceLayer::new(Arc::clone(&parts.once)))
         // A send goes when its number's pace allows it.
         .layer(PaceLayer::new(Arc::clone(&parts.pacer)))
         // Permitted -> Exchange: what was permitted is sent, and what comes of it is booked before anybody is told.

@@ -221,3 +221,47 @@ async fn two_gateways_keep_one_numbers_pace_whatever_becomes_of_the_store() {
         assert!((350..=560).contains(&sent), "{sent} in six seconds at 80");
     }
 }
+
+/// Sends under a key `key-N`, to somebody else for each.
+async fn send_once(client: &Client, key: &str, text: &str) -> common::Reply {
+    let to = key.replace("key-", "+49151000");
+    let body = json!({ "messaging_product": "whatsapp", "to": to, "type": "text", "text": { "body": text } });
+    let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+    let target = format!("/v23.0/{DEFAULT}/messages");
+    client
+        .send(http::Method::POST, &target, &headers, body.to_string().into())
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_through_one_instance_is_not_sent_again_through_the_other() {
+    for kind in Kind::ALL {
+        let Some(mut server) = StoreServer::start_durable(kind) else {
+            continue;
+        };
+        let (world, here, there, _other) = two(&server, PASS_THROUGH).await;
+        let before = world.emulator.sent().len();
+        const PAIRS: usize = 200;
+        for nth in 0..PAIRS {
+            let key = format!("key-{nth}");
+            let (one, other) = tokio::join!(send_once(&here, &key, "x"), send_once(&there, &key, "x"));
+            for reply in [&one, &other] {
+                let is_running = reply.status == 409 && reply.code() == Some(100);
+                assert!(reply.status == 200 || is_running, "{}", reply.text());
+            }
+            let again = send_once(if nth % 2 == 0 { &here } else { &there }, &key, "x").await;
+            assert_eq!(again.status, 200, "{}", again.text());
+            let first = if one.status == 200 { &one } else { &other };
+            assert_eq!(again.json()["messages"], first.json()["messages"]);
+        }
+        assert_eq!(world.emulator.sent().len(), before + PAIRS);
+        assert_eq!(send_once(&there, "key-0", "y").await.status, 422);
+        server.kill();
+        let refused = send_once(&there, "key-0", "x").await;
+        refused.assert_refused(503, 131_016, "store_unavailable");
+        assert_eq!(world.emulator.sent().len(), before + PAIRS);
+        server.begin();
+        soon(async { while send_once(&there, "key-0", "x").await.status != 200 {} }).await;
+        assert_eq!(world.emulator.sent().len(), before + PAIRS);
+    }
+}

@@ -17,6 +17,7 @@ use futures_util::future::Either;
 use http::{HeaderValue, Method};
 use tower::{Layer, Service};
 
+use super::once::Ticket;
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
 use crate::call::{Answer, Call, Context, Credential, Destination, Paced, Payload, Purpose, SendFacts};
@@ -31,6 +32,7 @@ use crate::graph::multipart::{
 };
 use crate::graph::routes::READ_TEMPLATES;
 use crate::stores::SettingsReadings;
+use crate::stores::outcomes::Sending;
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
 const QUESTION_VERSION: &str = "v23.0";
@@ -56,7 +58,7 @@ impl From<Reason> for Withheld {
 /// ```compile_fail
 /// use curfew::{call::Call, layers::enforce::Permitted};
 /// fn paired(permit: curfew_policies::Permit, call: Call) -> Permitted {
-///     Permitted { permit, call, paced: None }
+///     Permitted { permit, call, paced: None, ticket: None }
 /// }
 /// ```
 #[derive(Debug)]
@@ -67,6 +69,7 @@ pub struct Permitted {
     )]
     permit: Permit,
     call: Call,
+    ticket: Option<Box<Ticket>>,
     paced: Option<Paced>,
 }
 
@@ -141,6 +144,24 @@ impl Permitted {
     #[must_use]
     pub const fn settings(&self) -> SettingsFact {
         self.call.settings
+    }
+
+    /// The send that it is, and by which key its caller will know it again; `None` if it is no send.
+    #[must_use]
+    pub fn as_send(&self) -> Option<Sending<'_>> {
+        self.call.as_send()
+    }
+
+    /// The same, with the ticket that it travels on.
+    #[must_use]
+    pub fn on(mut self, ticket: Ticket) -> Self {
+        self.ticket = Some(Box::new(ticket));
+        self
+    }
+
+    /// The ticket that it travels on: whoever sends it must [book](Ticket::book) what comes of it.
+    pub const fn take_ticket(&mut self) -> Option<Box<Ticket>> {
+        self.ticket.take()
     }
 
     /// Where it goes.
@@ -627,6 +648,7 @@ where
                     permit,
                     call,
                     paced: None,
+                    ticket: None,
                 };
                 Either::Left(self.inner.call(permitted))
             }

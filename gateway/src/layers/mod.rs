@@ -8,6 +8,7 @@ pub mod download;
 pub mod enforce;
 pub mod gather;
 pub mod graph_token;
+pub mod once;
 pub mod pace;
 mod pass_on;
 pub(crate) mod reading;

@@ -149,7 +149,9 @@ where
             .headers()
             .get(CURFEW_REASON)
             .and_then(|value| value.to_str().ok());
-        let outcome = this.line.record.is_reused().then_some("reused");
+        let record = &this.line.record;
+        let reused = record.is_reused().then_some("reused");
+        let outcome = reused.or(record.is_replayed().then_some("replayed"));
         this.line.write(answer.status().as_u16(), reason, outcome);
         Poll::Ready(Ok(answer))
     }

@@ -36,6 +36,8 @@ use crate::stores::{CryptoUnavailable, StoreError};
 const BEAT: Duration = Duration::from_millis(100);
 /// How many sends of one number the store is asked for at once.
 pub(super) const MOST_ASKED: usize = 32;
+/// How long after a renewal failed, though there was a connection, the next one is tried.
+const RETRY: Duration = Duration::from_secs(2);
 /// In how many beats the portfolios' recipients are counted once.
 const BEATS_A_COUNT: u32 = 10;
 /// For how long others may have gone on counting since a count was read, until this instance is on its own.
@@ -71,7 +73,7 @@ impl Sharing {
         let new = random_name().map_err(|_| StoreError::Unfit {
             what: "the system gives no random bytes for its secret",
         })?;
-        self.valkey.secret(&new).await
+        self.valkey.shared_secret("curfew:{secret}", new.as_bytes()).await
     }
 
     /// Among how many the limits are shared.
@@ -319,6 +321,7 @@ impl Shared {
             own_from: None,
             renewed: None,
             beats: 0,
+            retry_at: None,
             was_together: 0,
             version: String::new(),
             refused: None,
@@ -383,6 +386,8 @@ struct Keeper<'s> {
     /// The last renewal: when its answer came, and the server's time then.
     renewed: Option<(Instant, u64)>,
     beats: u32,
+    /// After a renewal failed: when the next one is tried. Until then this process can be on its own.
+    retry_at: Option<Instant>,
     /// When this process last went by what the store says, in nanoseconds.
     was_together: u64,
     /// What was read last of what is closed.
@@ -397,7 +402,8 @@ impl Keeper<'_> {
             return;
         }
         let mode = self.together.mode();
-        if !self.together.sharing.valkey.is_reachable() {
+        let is_waiting = mode != Mode::Store && self.retry_at.is_some_and(|at| Instant::now() < at);
+        if is_waiting || !self.together.sharing.valkey.is_reachable() {
             self.together.lost();
             if mode != Mode::Own && self.own_from.is_some_and(|from| Instant::now() >= from) {
                 self.begin_own();
@@ -419,7 +425,10 @@ impl Keeper<'_> {
             }
             // Without a seat there is no share either.
             Ok(false) => self.own_from = None,
-            Err(_) => self.together.lost(),
+            Err(_) => {
+                self.retry_at = Some(Instant::now() + RETRY);
+                self.together.lost();
+            }
         }
     }
 

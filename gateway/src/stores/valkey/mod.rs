@@ -14,6 +14,7 @@
 
 pub(super) mod closed;
 mod link;
+pub(super) mod outcomes;
 mod pins;
 mod registrations;
 pub(super) mod sends;
@@ -98,6 +99,14 @@ impl Valkey {
     pub(super) async fn connect(url: &ValkeyUrl, instances: NonZeroU32) -> Result<Self, StoreError> {
         let link = Link::connect(ConnectionInfo::clone(&url.0)).await?;
         Ok(Self { link, instances })
+    }
+
+    /// The secret under `key` of all who share the store: `new` if there is none yet.
+    pub(super) async fn shared_secret(&self, key: &str, new: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut put = redis::cmd("SET");
+        put.arg(key).arg(new).arg("NX");
+        let _: Option<String> = self.link.ask(&put).await?;
+        self.link.ask(redis::cmd("GET").arg(key)).await
     }
 
     /// Whether there is a connection.

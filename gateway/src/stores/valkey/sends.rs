@@ -23,7 +23,6 @@ pub(in crate::stores) const LEASE: Duration = Duration::from_millis(400);
 pub(in crate::stores) const RENEWAL: Duration = COMMAND_TIMEOUT;
 
 const SEATS: &str = "curfew:{seats}";
-const SECRET: &str = "curfew:{secret}";
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
 static RECALL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/recall.lua")));
@@ -191,15 +190,6 @@ impl Valkey {
             Some("key") => Beat::Refused("other gateways have another upstream.token"),
             _ => return Err(not_understood()),
         })
-    }
-
-    /// The secret of all who share the store; `new` if there is none yet.
-    pub(in crate::stores) async fn secret(&self, new: &str) -> Result<Vec<u8>, StoreError> {
-        let mut put = redis::cmd("SET");
-        put.arg(SECRET).arg(new).arg("NX");
-        let _: Option<String> = self.link.ask(&put).await?;
-        let secret: Option<Vec<u8>> = self.link.ask(redis::cmd("GET").arg(SECRET)).await?;
-        secret.ok_or_else(not_understood)
     }
 
     /// Gives a seat up: whoever is left may send what it could.
