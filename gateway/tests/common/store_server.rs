@@ -89,8 +89,28 @@ impl StoreServer {
         }
     }
 
+    /// Starts it again, where it was, after somebody else has given this command.
+    pub fn begin_with(&mut self, command: &[u8]) {
+        use std::io::{Read as _, Write as _};
+        let elsewhere = self.folder.path().join("before.sock");
+        self.begin_at(&elsewhere);
+        let mut socket = std::os::unix::net::UnixStream::connect(&elsewhere).expect("it listens");
+        socket.write_all(command).expect("it reads");
+        socket.write_all(b"\r\n").expect("it reads");
+        socket.read_exact(&mut [0]).expect("it answers");
+        let _ = std::fs::remove_file(self.socket());
+        std::fs::hard_link(&elsewhere, self.socket()).expect("a name");
+    }
+
     /// Starts it again, where it was.
     pub fn begin(&mut self) {
+        let socket = self.socket();
+        // Left by the one before, if that was killed.
+        let _ = std::fs::remove_file(&socket);
+        self.begin_at(&socket);
+    }
+
+    fn begin_at(&mut self, socket: &Path) {
         let append = if self.is_durable { "yes" } else { "no" };
         let mut child = Command::new(&self.program)
             .args([
@@ -104,7 +124,7 @@ impl StoreServer {
                 "no",
             ])
             .args(["--appendonly", append, "--unixsocket"])
-            .arg(self.socket())
+            .arg(socket)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -27,6 +27,7 @@ mod ledger;
 mod pace;
 mod queue;
 mod recipient;
+mod seat;
 mod shared;
 mod snapshot;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -31,6 +31,8 @@ struct Shared {
     /// `None` while it is away.
     line: ArcSwapOption<Line>,
     broken: Notify,
+    /// What all who share the store must agree on, by key: a store that has forgotten it is told.
+    secrets: Mutex<Vec<(&'static str, Vec<u8>)>>,
 }
 
 struct Line(MultiplexedConnection);
@@ -52,6 +54,7 @@ impl Link {
             client,
             line: ArcSwapOption::from_pointee(line),
             broken: Notify::new(),
+            secrets: Mutex::default(),
         })))
     }
 
@@ -65,17 +68,45 @@ impl Link {
                 broken.await;
                 continue;
             }
-            match dial(&shared.client).await {
+            match self.dial_again().await {
                 Ok(line) => {
                     shared.line.store(Some(Arc::new(line)));
                     tracing::info!("the shared store is back");
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "the shared store is away");
+                    if matches!(error, StoreError::Unfit { .. }) {
+                        tracing::error!(%error, "the shared store is not gone back to");
+                    }
                     sleep(RETRY).await;
                 }
             }
         }
+    }
+
+    /// The secret under `key`, `new` if there is none yet. From now on no connection is made to a store that has another.
+    pub(super) async fn secret(&self, key: &'static str, new: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let line = self.line()?;
+        let mut connection = line.0.clone();
+        let secret = agreed(&mut connection, key, &new).await?;
+        self.secrets().push((key, secret.clone()));
+        Ok(secret)
+    }
+
+    async fn dial_again(&self) -> Result<Line, StoreError> {
+        let mut line = dial(&self.0.client).await?;
+        let secrets = self.secrets().clone();
+        for (key, ours) in secrets {
+            if agreed(&mut line.0, key, &ours).await? != ours {
+                return Err(StoreError::Unfit {
+                    what: "it has forgotten the secret of this gateway and has one of others: restart this gateway",
+                });
+            }
+        }
+        Ok(line)
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, Vec<(&'static str, Vec<u8>)>> {
+        self.0.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is a connection.
@@ -135,6 +166,31 @@ impl Link {
         }
         Err(error)
     }
+}
+
+/// What is under `key`, `ours` if nothing was.
+async fn agreed(
+    connection: &mut MultiplexedConnection,
+    key: &'static str,
+    ours: &[u8],
+) -> Result<Vec<u8>, StoreError> {
+    let (_, held): (Option<String>, Vec<u8>) = timeout(
+        COMMAND_TIMEOUT,
+        redis::pipe()
+            .cmd("SET")
+            .arg(key)
+            .arg(ours)
+            .arg("NX")
+            .cmd("GET")
+            .arg(key)
+            .query_async(connection),
+    )
+    .await
+    .map_err(|late| StoreError::Away {
+        source: Arc::new(late),
+    })?
+    .map_err(away)?;
+    Ok(held)
 }
 
 /// A connection whose server may be relied on.

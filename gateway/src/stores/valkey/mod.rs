@@ -20,7 +20,7 @@ mod registrations;
 pub(super) mod sends;
 
 use std::convert::Infallible;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::num::NonZeroU32;
 
 use redis::{ConnectionInfo, IntoConnectionInfo as _};
@@ -102,11 +102,8 @@ impl Valkey {
     }
 
     /// The secret under `key` of all who share the store: `new` if there is none yet.
-    pub(super) async fn shared_secret(&self, key: &str, new: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut put = redis::cmd("SET");
-        put.arg(key).arg(new).arg("NX");
-        let _: Option<String> = self.link.ask(&put).await?;
-        self.link.ask(redis::cmd("GET").arg(key)).await
+    pub(super) async fn shared_secret(&self, key: &'static str, new: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        self.link.secret(key, new).await
     }
 
     /// Whether there is a connection.
@@ -118,4 +115,14 @@ impl Valkey {
     pub(super) async fn keep(&self) -> Infallible {
         self.link.keep().await
     }
+}
+
+/// Bytes as digits, as keys have them.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

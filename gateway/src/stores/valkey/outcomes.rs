@@ -3,14 +3,13 @@
 //! `curfew:{outcome:ID}`; a marker leads to it by `curfew:{marker:MARKER}`. A send that is under way at an instance which ends
 //! without a word is unknown after [`LONGEST_RUN`]: until then it counts as under way, and in neither case is it sent again.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
 use redis::Script;
 
-use super::Valkey;
+use super::{Valkey, hexadecimal};
 use crate::stores::StoreError;
 use crate::stores::outcomes::{Fingerprint, Kept, Marker, Opening, OutcomeId, Row, Secret, Settled};
 
@@ -48,7 +47,7 @@ impl Valkey {
     /// What sets the names of all who share the store apart.
     pub(in crate::stores) async fn outcomes_secret(&self) -> Result<[u8; Secret::BYTES], StoreError> {
         let new = Secret::draw().map_err(|_| NO_RANDOMNESS)?;
-        let secret = self.shared_secret(SECRET, &new).await?;
+        let secret = self.shared_secret(SECRET, new.to_vec()).await?;
         secret.try_into().map_err(|_| StoreError::Unfit {
             what: "its secret of outcomes has another length",
         })
@@ -181,14 +180,6 @@ fn key(id: OutcomeId) -> String {
 
 fn marker_key(marker: Marker) -> String {
     format!("curfew:{{marker:{}}}", hexadecimal(&marker.0))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn millis(duration: Duration) -> u64 {
