@@ -22,6 +22,7 @@ use tower::Service;
 use crate::body::{BoxError, Inbound};
 use crate::graph::json;
 use crate::graph::routes::BodyKind;
+use crate::guard::Guard;
 use crate::layers::BoxFuture;
 use crate::layers::reading::expect_json;
 use crate::server::{FrontDoorLimits, FrontDoorRefusal, refusal_of};
@@ -59,6 +60,7 @@ pub struct Admin {
     media_cache: MediaCache,
     known_uploads: KnownUploads,
     send_limits: SendLimits,
+    guard: Guard,
 }
 
 /// What an operator is told.
@@ -127,6 +129,7 @@ impl Admin {
         media_cache: MediaCache,
         known_uploads: KnownUploads,
         send_limits: SendLimits,
+        guard: Guard,
     ) -> Self {
         Self {
             readiness,
@@ -134,6 +137,7 @@ impl Admin {
             media_cache,
             known_uploads,
             send_limits,
+            guard,
         }
     }
 
@@ -143,18 +147,19 @@ impl Admin {
         }
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/livez" | "/readyz" | "/cache" | "/limits" if !reads => Said::only(READ),
+            "/livez" | "/readyz" | "/cache" | "/limits" | "/upstream" if !reads => Said::only(READ),
             "/purge" | "/open" if *request.method() != Method::POST => Said::only(POST),
             "/livez" => Said::text(StatusCode::OK, "alive"),
             "/readyz" if self.readiness.is_ready() => Said::text(StatusCode::OK, "ready"),
             "/readyz" => Said::text(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
             "/cache" => Said::json(&self.kept()),
+            "/upstream" => Said::json(&self.guard.snapshot()),
             "/purge" => self.purge(request).await,
             "/limits" => self.limits_now(),
             "/open" => self.open(request).await,
             _ => Said::text(
                 StatusCode::NOT_FOUND,
-                "here are /livez, /readyz, /cache, /limits, POST /purge and POST /open",
+                "here are /livez, /readyz, /cache, /limits, /upstream, POST /purge and POST /open",
             ),
         }
     }

@@ -18,6 +18,7 @@ use crate::graph::idempotency_key::MalformedKey;
 use crate::graph::json::JsonError;
 use crate::graph::message::MessageError;
 use crate::graph::multipart::MultipartError;
+use crate::guard::Refusal;
 use crate::server::FrontDoorRefusal;
 use crate::stores::StoreError;
 use crate::stores::limits::{Limit, Limited, Place};
@@ -140,6 +141,9 @@ pub enum GatewayError {
         /// The number.
         number: PhoneNumberId,
     },
+    /// Meta does not answer, or too much is under way: refused before anything was sent.
+    #[error(transparent)]
+    Shed(#[from] Refusal),
 }
 
 /// What a refusal looks like on the wire.
@@ -186,7 +190,7 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 30] = [
+    pub const SLUGS: [&'static str; 32] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
@@ -217,6 +221,8 @@ impl GatewayError {
         "limited_unique_recipients",
         "limited_closed",
         "limited_unknown_number",
+        "circuit_open",
+        "overloaded",
     ];
 
     /// A refusal by policy of a call about `subject`.
@@ -272,6 +278,13 @@ impl GatewayError {
             }
             Self::OtherBody => wire(StatusCode::UNPROCESSABLE_ENTITY, 100, INVALID_PARAMETER),
             Self::StillRunning => wire(StatusCode::CONFLICT, 100, INVALID_PARAMETER).retry_after(1),
+            Self::Shed(refusal) => {
+                let after = match refusal {
+                    Refusal::Open { retry_after, .. } => *retry_after,
+                    Refusal::Full(_) => 1,
+                };
+                wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(after)
+            }
             Self::OutcomeUnknown => wire(StatusCode::CONFLICT, 131_000, UNKNOWN),
             Self::Limited { limited, .. } => limited_wire(limited),
             Self::ExchangeBroken | Self::UnusableAnswer(_) => wire(StatusCode::BAD_GATEWAY, 131_000, UNKNOWN),
@@ -319,13 +332,18 @@ impl GatewayError {
                 Limit::Closed { .. } => "limited_closed",
                 Limit::UnknownNumber => "limited_unknown_number",
             },
+            Self::Shed(Refusal::Open { .. }) => "circuit_open",
+            Self::Shed(Refusal::Full(_)) => "overloaded",
         }
     }
 
     /// Whether it says for certain that no byte of the request reached Meta, of what can come of a send that was permitted.
     #[must_use]
     pub const fn is_unsent(&self) -> bool {
-        matches!(self, Self::Unreachable | Self::Busy | Self::StoreUnavailable)
+        matches!(
+            self,
+            Self::Unreachable | Self::Busy | Self::StoreUnavailable | Self::Shed(_)
+        )
     }
 
     /// The answer for the caller, in Graph's error shape (Cloud API, "Error codes").
@@ -525,6 +543,7 @@ impl From<StoreError> for GatewayError {
 mod tests {
     use super::*;
     use crate::graph::path::QueryError;
+    use crate::guard::{Host, Whose};
 
     #[test]
     fn every_slug_of_its_own_is_in_the_list() {
@@ -578,7 +597,16 @@ mod tests {
             },
             number,
         });
-        let slugs: Vec<_> = own.iter().chain(&limited).map(GatewayError::slug).collect();
+        let shed = [
+            Refusal::Open {
+                whose: Whose::Host(Host::Graph),
+                retry_after: 1,
+            },
+            Refusal::Full("sends"),
+        ]
+        .map(GatewayError::Shed);
+        let all = own.iter().chain(&limited).chain(&shed);
+        let slugs: Vec<_> = all.map(GatewayError::slug).collect();
         assert_eq!(slugs, GatewayError::SLUGS);
     }
 

@@ -21,6 +21,7 @@ use crate::budget::JsonBudget;
 use crate::clock::Clock;
 use crate::config::{self, Config, PemError, StoreConfig, TlsError};
 use crate::graph::media_host::MediaHosts;
+use crate::guard::Guard;
 use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::download::adopt;
@@ -256,6 +257,7 @@ impl Gateway {
             media_cache.clone(),
             known_uploads.clone(),
             send_limits,
+            parts.guard.clone(),
         );
         let admin = serve(
             admin_listener,
@@ -382,6 +384,7 @@ fn front_door_limits(config: &Config) -> FrontDoorLimits {
         upload_bytes: limits.upload_bytes,
         header_timeout: limits.header_timeout,
         body_idle_timeout: limits.body_idle_timeout,
+        body_min_bytes_per_s: limits.body_min_bytes_per_s,
         keep_alive_idle: limits.keep_alive_idle,
         connections: FrontDoorLimits::default().connections,
     }
@@ -510,6 +513,7 @@ fn parts(
             repeats: Outcomes::in_memory(clock.clone(), Once::REPEATS_BYTES)?,
             minute,
         }),
+        guard: Guard::new(clock.clone(), config.limits.caller_share_percent),
         clock,
     })
 }

@@ -13,6 +13,8 @@ use tower::{Layer as _, Service, ServiceBuilder};
 
 use crate::call::Answer;
 use crate::clock::Clock;
+use crate::guard::Guard;
+use crate::layers::admit::AdmitLayer;
 use crate::layers::ask::Asker;
 use crate::layers::authenticate::{AuthenticateLayer, Authenticated};
 use crate::layers::books::{Books, BooksLayer};
@@ -23,6 +25,7 @@ use crate::layers::graph_token::GraphTokenLayer;
 use crate::layers::once::{Once, OnceLayer};
 use crate::layers::pace::{PaceLayer, Pacer};
 use crate::layers::respond::RespondLayer;
+use crate::layers::shed::ShedLayer;
 use crate::layers::watch::WatchLayer;
 use crate::server::ConnInfo;
 use crate::upstream::Upstream;
@@ -48,6 +51,8 @@ pub struct Parts {
     pub upstream: Upstream,
     /// What came of sends that may be asked for again.
     pub once: Arc<Once>,
+    /// What stands between the gateway and an outage.
+    pub guard: Guard,
 }
 
 /// The service of one connection.
@@ -59,7 +64,10 @@ pub fn stack(
 + Send
 + use<> {
     // The gateway's own questions go out by the same door as everything else, with permits of their own.
+    // Exchange -> request: Meta's token exists only from here inwards.
     let meta = parts.token.layer(parts.upstream.clone());
+    // Exchange -> Exchange: only where an answer can be expected, and so many at once.
+    let meta = ShedLayer::new(parts.guard.clone()).layer(meta);
     let asker = Asker::new(meta.clone());
 
     ServiceBuilder::new()
@@ -72,6 +80,8 @@ pub fn stack(
             Arc::clone(&parts.policies),
             Arc::clone(&parts.authenticated),
         ))
+        // Identified -> Identified: no more requests than the gateway can hold, nor of one caller than its share.
+        .layer(AdmitLayer::new(parts.guard.clone()))
         // Identified -> Classified: which operation it is, from the head alone.
         .layer(ClassifyLayer)
         // Classified -> Call: the body is read, and what policy needs to know is looked up or asked.
@@ -85,6 +95,6 @@ pub fn stack(
         .layer(PaceLayer::new(Arc::clone(&parts.pacer)))
         // Permitted -> Exchange: what was permitted is sent, and what comes of it is booked before anybody is told.
         .layer(BooksLayer::new(Arc::clone(&parts.books), asker))
-        // Exchange -> request: Meta's token exists only from here inwards.
+        // Through the guard, and out.
         .service(meta)
 }

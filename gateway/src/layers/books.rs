@@ -233,16 +233,22 @@ where
         }
         let is_outcome_unknown = match &answer {
             Ok(answer) => answer.status().is_redirection(),
-            Err(ExchangeError::Broken(_)) => true,
-            Err(ExchangeError::Unsent(_)) => false,
+            Err(error) => !error.is_unsent(),
         };
         if is_outcome_unknown {
             self.books.purge_deregistered(purpose);
         }
-        if matches!(answer, Err(ExchangeError::Unsent(_)))
-            && let Some(ticket) = ticket.take()
+        if let Err(error) = &answer
+            && error.is_unsent()
         {
-            ticket.free();
+            if let Some(ticket) = ticket.take() {
+                ticket.free();
+            }
+            if let (Purpose::ChangeStorage { number, .. }, Some((call, at))) = (purpose, noted) {
+                // Meta does not count what it never saw.
+                let taken_back = self.books.registrations.take_back(number, call, at).await;
+                taken_back.map_err(|_| GatewayError::StoreUnavailable)?;
+            }
         }
         let answer = answer.map_err(|error| failed(purpose, error))?;
         if answer.status().is_redirection() {
@@ -402,7 +408,9 @@ where
         let purpose = Purpose::DeleteMedia { media };
         let answer = match answer {
             // Nothing of it reached Meta.
-            Err(error @ ExchangeError::Unsent(_)) => return Err(failed(purpose, error)),
+            Err(error) if error.is_unsent() => {
+                return Err(failed(purpose, error));
+            }
             Err(error) => Err(failed(purpose, error)),
             Ok(answer) if answer.status().is_redirection() => Err(GatewayError::UnusableAnswer("a redirect")),
             Ok(answer) => whole(answer, SMALL_ANSWER_BYTES).await,
@@ -668,10 +676,14 @@ fn did_nothing(answer: &Result<(http::response::Parts, Bytes), GatewayError>) ->
 
 /// What a failed exchange means for the caller. A send whose bytes may have left is never called safe to repeat.
 pub(super) fn failed(purpose: Purpose, error: ExchangeError) -> GatewayError {
-    let cause = error.source().map(ToString::to_string);
-    tracing::warn!(%error, cause, "exchange with Meta failed");
+    // Refusals are many, and told when the breaker opens.
+    if !matches!(error, ExchangeError::Refused(_)) {
+        let cause = error.source().map(ToString::to_string);
+        tracing::warn!(%error, cause, "exchange with Meta failed");
+    }
     match (error, purpose) {
-        (ExchangeError::Unsent(_), _) => GatewayError::Unreachable,
+        (ExchangeError::Refused(refusal), _) => refusal.into(),
+        (ExchangeError::Unsent(_) | ExchangeError::NotBuilt, _) => GatewayError::Unreachable,
         (ExchangeError::Broken(_), purpose) => broken(purpose),
     }
 }

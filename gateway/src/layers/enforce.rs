@@ -17,10 +17,13 @@ use futures_util::future::Either;
 use http::{HeaderValue, Method};
 use tower::{Layer, Service};
 
+use super::graph_token::caller_key;
 use super::once::Ticket;
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
-use crate::call::{Answer, Call, Context, Credential, Destination, Paced, Payload, Purpose, SendFacts};
+use crate::call::{
+    Answer, Call, Context, Credential, Destination, Paced, Payload, Principal, Purpose, SendFacts,
+};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::file_offset::FileOffset;
@@ -31,6 +34,7 @@ use crate::graph::multipart::{
     UploadVerdict, WholeForm, WireBoundary,
 };
 use crate::graph::routes::READ_TEMPLATES;
+use crate::guard::{Facts as GuardFacts, Guard, Host, Traffic};
 use crate::stores::SettingsReadings;
 use crate::stores::outcomes::Sending;
 
@@ -185,6 +189,7 @@ impl Permitted {
         readings: SettingsReadings,
         reuse: &Reuse,
     ) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
+        let (number, purpose) = (self.number(), self.purpose());
         let Self { call, .. } = self;
         let Call {
             context,
@@ -204,6 +209,7 @@ impl Permitted {
             Destination::MediaHost { .. } => return Err(GatewayError::MediaUrlInvalid),
             Destination::Known(_) => return Err(GatewayError::ExchangeBroken),
         };
+        let principal = context.principal.clone();
         let (body, content_type, form_end) = match payload {
             Payload::Empty => (Outbound::Empty, None, None),
             Payload::Json(bytes) => {
@@ -227,7 +233,15 @@ impl Permitted {
                 (Outbound::Raw(body), Some(content_type), None)
             }
         };
+        let traffic = match (&body, purpose) {
+            (Outbound::Upload(_) | Outbound::Raw(_), _) => Traffic::Stream,
+            (Outbound::Empty | Outbound::Whole(_), Purpose::Send) => Traffic::Send,
+            (Outbound::Empty | Outbound::Whole(_), _) => Traffic::Call,
+        };
         let exchange = Exchange {
+            traffic,
+            number,
+            principal,
             method,
             destination: ExchangeTarget::Graph(target),
             body,
@@ -280,6 +294,9 @@ impl Permitted {
     #[must_use]
     pub fn fetch(&self, url: &MediaUrl, credential: Credential) -> Exchange {
         Exchange {
+            traffic: Traffic::Stream,
+            number: self.number(),
+            principal: self.call.context.principal.clone(),
             method: Method::GET,
             destination: ExchangeTarget::Media(url.clone()),
             body: Outbound::Empty,
@@ -315,6 +332,9 @@ pub fn permit_question(
     match decide(&context.principal.policies, Caller::Gateway, &request, &facts) {
         Decision::Deny(reason) => Err(GatewayError::denied(reason, request.subject)),
         Decision::Allow(_permit) => Ok(Exchange {
+            traffic: Traffic::Question,
+            number: Some(number),
+            principal: context.principal.clone(),
             method: Method::GET,
             destination: ExchangeTarget::Graph(match question {
                 Question::Settings => format!("/{QUESTION_VERSION}/{number}/settings"),
@@ -333,17 +353,25 @@ pub fn permit_question(
 ///
 /// ```compile_fail
 /// use curfew::layers::enforce::{Exchange, ExchangeTarget};
-/// let forged = Exchange {
-///     method: http::Method::GET,
-///     destination: ExchangeTarget::Graph("/me".to_owned()),
-///     body: curfew::body::Outbound::Empty,
-///     content_type: None,
-///     accept: None,
-///     file_offset: None,
-///     credential: curfew::call::Credential::Gateway,
-/// };
+/// fn forged(principal: curfew::call::Principal) -> Exchange {
+///     Exchange {
+///         traffic: curfew::guard::Traffic::Call,
+///         number: None,
+///         principal,
+///         method: http::Method::GET,
+///         destination: ExchangeTarget::Graph("/me".to_owned()),
+///         body: curfew::body::Outbound::Empty,
+///         content_type: None,
+///         accept: None,
+///         file_offset: None,
+///         credential: curfew::call::Credential::Gateway,
+///     }
+/// }
 /// ```
 pub struct Exchange {
+    traffic: Traffic,
+    number: Option<PhoneNumberId>,
+    principal: Principal,
     method: Method,
     destination: ExchangeTarget,
     body: Outbound,
@@ -381,10 +409,28 @@ pub struct ExchangeParts {
 }
 
 impl Exchange {
+    /// What it is for those who let it out.
+    #[must_use]
+    pub fn facts(&self, guard: &Guard) -> GuardFacts {
+        GuardFacts {
+            traffic: self.traffic,
+            host: match self.destination {
+                ExchangeTarget::Graph(_) => Host::Graph,
+                ExchangeTarget::Media(_) => Host::Media,
+            },
+            number: self.number,
+            is_upload: matches!(self.body, Outbound::Upload(_) | Outbound::Raw(_)),
+            caller: caller_key(guard, &self.principal, &self.credential),
+        }
+    }
+
     /// Takes it apart.
     #[must_use]
     pub fn into_parts(self) -> ExchangeParts {
         let Self {
+            traffic: _,
+            number: _,
+            principal: _,
             method,
             destination,
             body,

@@ -22,6 +22,7 @@ use super::enforce::{Exchange, ExchangeParts, ExchangeTarget};
 use crate::body::Outbound;
 use crate::call::{Context, Credential, Principal};
 use crate::graph::file_offset::FILE_OFFSET;
+use crate::guard::{CallerKey, Guard};
 use crate::stores::limits::RecipientKey;
 use crate::stores::outcomes::{Asker, Name, Sending};
 use crate::stores::{CallerTag, CryptoUnavailable, Outcomes, UrlSigner};
@@ -97,10 +98,13 @@ pub fn recipient_key(token: &SecretString) -> Result<RecipientKey, CryptoUnavail
 /// Stands for whoever asks: for a caller of the policy, or in pass-through for whoever has the token that came.
 #[must_use]
 pub fn caller_tag(signer: &UrlSigner, principal: &Principal, credential: &Credential) -> CallerTag {
-    signer.caller_tag(match asker(principal, credential) {
-        Asker::Known(name) => name.as_bytes(),
-        Asker::Token(token) => token,
-    })
+    signer.caller_tag(identity(principal, credential))
+}
+
+/// The same for one process, where it is enough to tell callers apart: in a hundredth of the time.
+#[must_use]
+pub fn caller_key(guard: &Guard, principal: &Principal, credential: &Credential) -> CallerKey {
+    guard.caller_key(identity(principal, credential))
 }
 
 /// What a send is known again by in `outcomes`, which may outlive this process and its keys.
@@ -114,6 +118,13 @@ pub fn outcome_name(
     send: &Sending<'_>,
 ) -> Result<Name, CryptoUnavailable> {
     outcomes.name(asker(&context.principal, &context.credential), send)
+}
+
+fn identity<'a>(principal: &'a Principal, credential: &'a Credential) -> &'a [u8] {
+    match asker(principal, credential) {
+        Asker::Known(name) => name.as_bytes(),
+        Asker::Token(token) => token,
+    }
 }
 
 fn asker<'a>(principal: &'a Principal, credential: &'a Credential) -> Asker<'a> {
@@ -153,9 +164,7 @@ where
     fn call(&mut self, exchange: Exchange) -> Self::Future {
         match self.shared.request(exchange) {
             Some(request) => Either::Left(self.inner.call(request)),
-            None => Either::Right(ready(Err(ExchangeError::Unsent(
-                "the request cannot be built".into(),
-            )))),
+            None => Either::Right(ready(Err(ExchangeError::NotBuilt))),
         }
     }
 }

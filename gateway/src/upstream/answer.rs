@@ -1,29 +1,65 @@
 //! Bodies of answers, and how they are read whole.
 
-use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::time::Sleep;
 
 use super::drive::Driven;
 use super::{ANSWER_TIMEOUT, Stalled};
 use crate::body::BoxError;
+use crate::guard::Ticket;
+use crate::server::Trickle;
 
-/// The body of an answer. It breaks off when it makes no progress for too long: nobody waits for a stalled Meta for ever.
+/// What an answer must bring, or end, within [`ANSWER_TIMEOUT`] of being waited for, in bytes: one KiB a second. Meta's answers but
+/// pages and media are smaller, so these are whole by then.
+const LEAST_BYTES: u64 = 60 * 1024;
+
+/// The body of an answer. It breaks off when it comes too slowly: nobody waits for a stalled Meta for ever.
 #[derive(Debug)]
 pub struct AnswerBody<B = Driven> {
     body: B,
-    /// Runs while the next frame is waited for. Most answers come in one piece with their head and need none.
-    alarm: Option<Pin<Box<Sleep>>>,
+    trickle: Trickle,
+    /// The exchange's place, and what is told of it. It ends with the body.
+    ticket: Option<Ticket>,
 }
 
 impl<B> AnswerBody<B> {
     pub(super) const fn new(body: B) -> Self {
-        Self { body, alarm: None }
+        Self {
+            body,
+            trickle: Trickle::new(ANSWER_TIMEOUT, LEAST_BYTES),
+            ticket: None,
+        }
+    }
+
+    /// The same, and `ticket` is told what comes of it.
+    #[must_use]
+    pub fn watched(mut self, ticket: Ticket) -> Self {
+        self.ticket = Some(ticket);
+        self
+    }
+
+    fn tell(&mut self, frame: Option<&Result<Frame<Bytes>, BoxError>>) {
+        match frame {
+            Some(Ok(frame)) => {
+                if let (Some(ticket), Some(data)) = (&mut self.ticket, frame.data_ref()) {
+                    ticket.passed(data);
+                }
+            }
+            Some(Err(_)) => {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.broken();
+                }
+            }
+            None => {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.ended();
+                }
+            }
+        }
     }
 }
 
@@ -40,17 +76,16 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.alarm = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(frame) => frame.map(|frame| frame.map_err(Into::into)),
+            Poll::Pending if this.trickle.is_late(cx) => Some(Err(BoxError::from(Stalled))),
+            Poll::Pending => return Poll::Pending,
+        };
+        if let Some(Ok(frame)) = &frame {
+            this.trickle.came(frame.data_ref().map_or(0, Bytes::len));
         }
-        let alarm = this
-            .alarm
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(ANSWER_TIMEOUT)));
-        alarm
-            .as_mut()
-            .poll(cx)
-            .map(|()| Some(Err(BoxError::from(Stalled))))
+        this.tell(frame.as_ref());
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -107,8 +142,9 @@ mod tests {
     use std::convert::Infallible;
 
     use http_body_util::StreamBody;
+    use std::time::Duration;
     use tokio::sync::mpsc;
-    use tokio::time::Instant;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
 
@@ -139,12 +175,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_answer_comes_whole() {
         let (sender, body) = body();
+        let piece = Bytes::from(vec![b'x'; 31 * 1024]);
         tokio::spawn(async move {
-            for _ in 0..5 {
-                tokio::time::advance(ANSWER_TIMEOUT / 2).await;
-                sender.send(Bytes::from_static(b"ab")).unwrap();
+            for _ in 0..10 {
+                sleep(ANSWER_TIMEOUT / 2 - Duration::from_secs(1)).await;
+                sender.send(piece.clone()).unwrap();
             }
         });
-        assert_eq!(collect(body, 100).await.unwrap(), "ababababab");
+        assert_eq!(collect(body, 1 << 20).await.unwrap().len(), 310 * 1024);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_is_not_waited_for_for_ever() {
+        let (sender, body) = body();
+        tokio::spawn(async move {
+            while sender.send(Bytes::from_static(b"x")).is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let start = Instant::now();
+        assert!(matches!(collect(body, 1000).await, Err(CollectError::Broken(_))));
+        assert_eq!(start.elapsed(), ANSWER_TIMEOUT);
     }
 }
