@@ -500,6 +500,7 @@ fn parts(
         media_cache,
         send_limits,
     } = kept;
+    let guard = Guard::new(clock.clone(), config.limits.caller_share_percent);
     let templates = TemplateClasses::default();
     let policies = Arc::new(ArcSwap::from_pointee(policies));
     let upstream = &config.upstream;
@@ -549,7 +550,7 @@ fn parts(
             limits: send_limits.clone(),
             pins: stores.pins.clone(),
             readings: readings.clone(),
-            signer: Arc::clone(&signer),
+            guard: guard.clone(),
             clock: clock.clone(),
         }),
         books: Arc::new(Books {
@@ -567,6 +568,7 @@ fn parts(
             minute,
             exchanges: TaskTracker::new(),
             limits: send_limits,
+            guard: guard.clone(),
             templates,
         }),
         token: GraphTokenLayer::new(
@@ -585,7 +587,7 @@ fn parts(
                 _ => None,
             },
         }),
-        guard: Guard::new(clock.clone(), config.limits.caller_share_percent),
+        guard,
         clock,
     })
 }
