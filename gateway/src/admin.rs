@@ -28,6 +28,7 @@ use crate::server::{FrontDoorLimits, FrontDoorRefusal, refusal_of};
 use crate::stores::KnownUploads;
 use crate::stores::limits::{Place, SendLimits};
 use crate::stores::media_cache::{EndReason, MediaCache, MediaKey, PurgeOrder, Scope};
+use crate::telemetry::Telemetry;
 use crate::upstream::{CollectError, collect};
 
 /// The largest order, in bytes: two ids and room for blanks.
@@ -35,6 +36,11 @@ const ORDER_BYTES: usize = 1024;
 
 const READ: &str = "GET, HEAD";
 const POST: &str = "POST";
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Prometheus's text format ("Exposition formats").
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Whether the gateway takes requests: true from the moment it listens until it drains.
 #[derive(Clone, Debug, Default)]
@@ -59,13 +65,14 @@ pub struct Admin {
     media_cache: MediaCache,
     known_uploads: KnownUploads,
     send_limits: SendLimits,
+    telemetry: Telemetry,
 }
 
 /// What an operator is told.
 struct Said {
     status: StatusCode,
     text: String,
-    is_json: bool,
+    content_type: HeaderValue,
     /// The methods that would do, where the one that came does not.
     allow: Option<&'static str>,
 }
@@ -75,14 +82,14 @@ impl Said {
         Self {
             status,
             text: text.into(),
-            is_json: false,
+            content_type: TEXT,
             allow: None,
         }
     }
 
     fn json(value: &serde_json::Value) -> Self {
         Self {
-            is_json: true,
+            content_type: JSON,
             ..Self::text(StatusCode::OK, value.to_string())
         }
     }
@@ -98,19 +105,16 @@ impl Said {
         let Self {
             status,
             mut text,
-            is_json,
+            content_type,
             allow,
         } = self;
-        text.push('\n');
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        let content_type = if is_json {
-            "application/json"
-        } else {
-            "text/plain; charset=utf-8"
-        };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CONTENT_TYPE, content_type);
         if let Some(methods) = allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
@@ -127,6 +131,7 @@ impl Admin {
         media_cache: MediaCache,
         known_uploads: KnownUploads,
         send_limits: SendLimits,
+        telemetry: Telemetry,
     ) -> Self {
         Self {
             readiness,
@@ -134,6 +139,7 @@ impl Admin {
             media_cache,
             known_uploads,
             send_limits,
+            telemetry,
         }
     }
 
@@ -143,7 +149,7 @@ impl Admin {
         }
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/livez" | "/readyz" | "/cache" | "/limits" if !reads => Said::only(READ),
+            "/livez" | "/readyz" | "/cache" | "/limits" | "/metrics" if !reads => Said::only(READ),
             "/purge" | "/open" if *request.method() != Method::POST => Said::only(POST),
             "/livez" => Said::text(StatusCode::OK, "alive"),
             "/readyz" if self.readiness.is_ready() => Said::text(StatusCode::OK, "ready"),
@@ -152,9 +158,10 @@ impl Admin {
             "/purge" => self.purge(request).await,
             "/limits" => self.limits_now(),
             "/open" => self.open(request).await,
+            "/metrics" => self.metrics(),
             _ => Said::text(
                 StatusCode::NOT_FOUND,
-                "here are /livez, /readyz, /cache, /limits, POST /purge and POST /open",
+                "here are /livez, /readyz, /cache, /limits, /metrics, POST /purge and POST /open",
             ),
         }
     }
@@ -195,6 +202,17 @@ impl Admin {
         }
         let purged = self.media_cache.purge(scope, PurgeOrder::Request);
         Said::json(&serde_json::json!({ "entries": purged.entries, "bytes": purged.bytes }))
+    }
+
+    /// What is counted, for Prometheus.
+    fn metrics(&self) -> Said {
+        match self.telemetry.page() {
+            Ok(page) => Said {
+                content_type: METRICS,
+                ..Said::text(StatusCode::OK, page)
+            },
+            Err(error) => Said::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
     }
 
     /// What of the send limits is used, waiting and closed: numbers and ids, no recipient.

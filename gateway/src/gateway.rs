@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,10 +37,15 @@ use crate::stores::{
     CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, TemplateClasses,
     UrlGrants, UrlSigner,
 };
+use crate::telemetry::{self, Observed, Telemetry, TelemetryError};
 use crate::upstream::Upstream;
 
 /// How long requests under way may go on once the gateway is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a gateway that stops may take to send what it has to tell: what is left of the drain, within these bounds.
+const MOST_LAST_WORDS: Duration = Duration::from_secs(5);
+const LEAST_LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a gateway did not start.
 #[derive(Debug, Error)]
@@ -72,6 +78,9 @@ pub enum StartError {
     /// No randomness, or no key.
     #[error("no signing key can be made")]
     Crypto(#[from] CryptoUnavailable),
+    /// What is told of the gateway cannot be told.
+    #[error("telemetry cannot be set up")]
+    Telemetry(#[from] TelemetryError),
     /// A part of the contract that this version does not keep: not starting is better than promising it.
     #[error("{0}")]
     NotYet(&'static str),
@@ -235,6 +244,7 @@ impl Gateway {
         let mut reaper = JoinSet::new();
         let reaped = media_cache.clone();
         reaper.spawn(async move { reaped.reap().await });
+        let telemetry = parts.telemetry.clone();
         let send_limits = parts.books.limits.clone();
         let paced = send_limits.clone();
         reaper.spawn(async move { paced.run().await });
@@ -250,6 +260,7 @@ impl Gateway {
             media_cache.clone(),
             known_uploads.clone(),
             send_limits,
+            telemetry.clone(),
         );
         let admin = serve(
             admin_listener,
@@ -283,6 +294,10 @@ impl Gateway {
                     "exchanges with Meta were cut off: what came of them is not booked"
                 );
             }
+            // What was to be told last.
+            telemetry
+                .shutdown(drained.left.clamp(LEAST_LAST_WORDS, MOST_LAST_WORDS))
+                .await;
             // The operator's listener goes last: it tells that the gateway drains.
             let _ = stop_admin.send(true);
             drained
@@ -411,6 +426,14 @@ fn parts(
         minute,
     };
     let readings = SettingsReadings::new(clock.clone(), minute);
+    let meta = Upstream::new(client_tls(upstream.ca_file.as_deref(), meta_has_tls(config))?);
+    let telemetry = telemetry(config, clock.clone())?;
+    telemetry.observe(Observed {
+        pins: stores.pins.clone(),
+        media_cache: media_cache.clone(),
+        limits: send_limits.clone(),
+        upstream: meta.clone(),
+    });
     let scheme = if upstream.graph.is_https() {
         Scheme::HTTPS
     } else {
@@ -468,21 +491,54 @@ fn parts(
             upstream.token.clone(),
             upstream.app_secret.clone(),
         ),
-        upstream: Upstream::new(client_tls(config)?),
+        upstream: meta,
+        telemetry,
         clock,
     })
 }
 
-/// What the gateway trusts on its way to Meta: private roots if it has any, else the system's.
-fn client_tls(config: &Config) -> Result<rustls::ClientConfig, StartError> {
+/// What is told of the gateway, and the way to whoever hears it.
+fn telemetry(config: &Config, clock: Clock) -> Result<Telemetry, StartError> {
+    let config::Telemetry {
+        otlp_endpoint,
+        sample_ratio,
+        propagate_upstream,
+        log: _,
+    } = &config.telemetry;
+    let export = match otlp_endpoint {
+        Some(endpoint) => {
+            let needs_tls = endpoint.uri().scheme() == Some(&Scheme::HTTPS);
+            Some(telemetry::Export {
+                endpoint: endpoint.clone(),
+                client: Upstream::new(client_tls(None, needs_tls)?),
+            })
+        }
+        None => None,
+    };
+    let telemetry = Telemetry::start(telemetry::Setup {
+        clock,
+        sample_ratio: *sample_ratio,
+        propagate_upstream: *propagate_upstream,
+        graph: &config.upstream.graph,
+        media: config.upstream.media.first(),
+        export,
+    })?;
+    Ok(telemetry)
+}
+
+fn meta_has_tls(config: &Config) -> bool {
+    let upstream = &config.upstream;
+    upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https)
+}
+
+/// What the gateway trusts on its way out: private roots if it is given any, else the system's.
+fn client_tls(ca_file: Option<&Path>, needs_tls: bool) -> Result<rustls::ClientConfig, StartError> {
     use rustls_platform_verifier::BuilderVerifierExt as _;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| StartError::ClientTls(error.to_string()))?;
-    let upstream = &config.upstream;
-    let needs_tls = upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https);
-    if let Some(path) = &upstream.ca_file {
+    if let Some(path) = ca_file {
         return Ok(builder
             .with_root_certificates(config::roots(path)?)
             .with_no_client_auth());

@@ -20,5 +20,6 @@ pub mod record;
 pub mod server;
 pub mod stack;
 pub mod stores;
+pub mod telemetry;
 pub mod upstream;
 pub mod wiped_io;

@@ -23,7 +23,9 @@ use crate::layers::graph_token::GraphTokenLayer;
 use crate::layers::pace::{PaceLayer, Pacer};
 use crate::layers::respond::RespondLayer;
 use crate::layers::watch::WatchLayer;
+use crate::layers::watch_exchange::WatchExchangeLayer;
 use crate::server::ConnInfo;
+use crate::telemetry::Telemetry;
 use crate::upstream::Upstream;
 
 /// What the stack is built from: once for the process, shared by every connection.
@@ -45,6 +47,8 @@ pub struct Parts {
     pub token: GraphTokenLayer,
     /// The connection to Meta.
     pub upstream: Upstream,
+    /// Who hears what happens.
+    pub telemetry: Telemetry,
 }
 
 /// The service of one connection.
@@ -57,11 +61,17 @@ pub fn stack(
 + use<> {
     // The gateway's own questions go out by the same door as everything else, with permits of their own.
     let meta = parts.token.layer(parts.upstream.clone());
+    // Exchange -> Exchange: what Meta makes of each is told.
+    let meta = WatchExchangeLayer::new(parts.telemetry.clone()).layer(meta);
     let asker = Asker::new(meta.clone());
 
     ServiceBuilder::new()
         // Outermost: refusals and failures are seen too.
-        .layer(WatchLayer::new(parts.clock.clone(), Arc::new(connection)))
+        .layer(WatchLayer::new(
+            parts.clock.clone(),
+            Arc::new(connection),
+            parts.telemetry.clone(),
+        ))
         // Errors become answers; nothing above can fail.
         .layer(RespondLayer)
         // Seen -> Identified: the front door's verdict, then who asks. Nobody learns anything before they are known.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use curfew_policies::{Credential, PolicySet, shown};
@@ -14,7 +15,7 @@ use super::origin::{Origin, PublicUrl};
 use super::problem::{Problem, Problems};
 use super::secret::{self, Environment};
 use super::tls::{self, TlsFiles};
-use super::{Audit, CacheLimits, Config, Limits, Loaded, StoreConfig, Telemetry, Upstream, file};
+use super::{Audit, CacheLimits, Config, Limits, Loaded, LogFormat, StoreConfig, Telemetry, Upstream, file};
 
 /// The most that `policies.toml` may have, in bytes: 100 000 numbers with everything written out.
 const POLICIES_BYTES: u64 = 64 * 1024 * 1024;
@@ -41,7 +42,14 @@ impl OtlpEndpoint {
         &self.0
     }
 
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    const WRONG: &str =
+        "must be an http or https URL without user name, query or fragment, such as http://127.0.0.1:4318";
+}
+
+impl FromStr for OtlpEndpoint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let uri: http::Uri = text.parse().map_err(|_| Self::WRONG)?;
         let scheme_is_right = matches!(uri.scheme_str(), Some("http" | "https"));
         let host_is_right = uri
@@ -53,9 +61,6 @@ impl OtlpEndpoint {
             Err(Self::WRONG)
         }
     }
-
-    const WRONG: &str =
-        "must be an http or https URL without user name, query or fragment, such as http://127.0.0.1:4318";
 }
 
 impl fmt::Display for OtlpEndpoint {
@@ -409,22 +414,35 @@ impl<'t> Reader<'_, 't> {
         path.map(|path| Audit { path })
     }
 
-    /// Without an endpoint there is no telemetry, whatever else the table says.
-    fn telemetry(&mut self, root: &mut Table<'t>) -> Option<Telemetry> {
+    fn telemetry(&mut self, root: &mut Table<'t>) -> Telemetry {
         let report = &mut self.report;
-        let mut table = root.table("telemetry", report)?;
-        let sample_ratio = table
-            .take("sample_ratio")
-            .and_then(|entry| entry.ratio(report))
-            .unwrap_or(1.0);
-        let otlp_endpoint = table
-            .take("otlp_endpoint")
-            .and_then(|entry| entry.parse(report, OtlpEndpoint::parse));
+        let mut table = root.table_or_empty("telemetry", report);
+        let otherwise = Telemetry::default();
+        let telemetry = Telemetry {
+            otlp_endpoint: table
+                .take("otlp_endpoint")
+                .and_then(|entry| entry.parse(report, OtlpEndpoint::from_str)),
+            sample_ratio: table
+                .take("sample_ratio")
+                .and_then(|entry| entry.ratio(report))
+                .unwrap_or(otherwise.sample_ratio),
+            propagate_upstream: table
+                .take("propagate_upstream")
+                .and_then(|entry| entry.truth(report))
+                .unwrap_or(otherwise.propagate_upstream),
+            log: table
+                .take("log")
+                .and_then(|entry| {
+                    entry.parse(report, |text| match text {
+                        "text" => Ok(LogFormat::Text),
+                        "json" => Ok(LogFormat::Json),
+                        _ => Err("must be \"text\" or \"json\""),
+                    })
+                })
+                .unwrap_or(otherwise.log),
+        };
         table.finish(report);
-        Some(Telemetry {
-            otlp_endpoint: otlp_endpoint?,
-            sample_ratio,
-        })
+        telemetry
     }
 
     /// What callers of the policies need of this file, and it of them.

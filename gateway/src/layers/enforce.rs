@@ -30,7 +30,9 @@ use crate::graph::multipart::{
     UploadVerdict, WholeForm, WireBoundary,
 };
 use crate::graph::routes::READ_TEMPLATES;
+use crate::record::Record;
 use crate::stores::SettingsReadings;
+use crate::telemetry::What;
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
 const QUESTION_VERSION: &str = "v23.0";
@@ -207,6 +209,9 @@ impl Permitted {
             }
         };
         let exchange = Exchange {
+            operation: context.record.operation_name(),
+            record: context.record,
+            trace: None,
             method,
             destination: ExchangeTarget::Graph(target),
             body,
@@ -258,7 +263,11 @@ impl Permitted {
     /// permitted.
     #[must_use]
     pub fn fetch(&self, url: &MediaUrl, credential: Credential) -> Exchange {
+        let record = Arc::clone(&self.call.context.record);
         Exchange {
+            operation: record.operation_name(),
+            record,
+            trace: None,
             method: Method::GET,
             destination: ExchangeTarget::Media(url.clone()),
             body: Outbound::Empty,
@@ -294,6 +303,12 @@ pub fn permit_question(
     match decide(&context.principal.policies, Caller::Gateway, &request, &facts) {
         Decision::Deny(reason) => Err(GatewayError::denied(reason, request.subject)),
         Decision::Allow(_permit) => Ok(Exchange {
+            operation: match question {
+                Question::Settings => "ask_settings",
+                Question::Media(_) => "ask_media",
+            },
+            record: Arc::clone(&context.record),
+            trace: None,
             method: Method::GET,
             destination: ExchangeTarget::Graph(match question {
                 Question::Settings => format!("/{QUESTION_VERSION}/{number}/settings"),
@@ -313,6 +328,9 @@ pub fn permit_question(
 /// ```compile_fail
 /// use curfew::layers::enforce::{Exchange, ExchangeTarget};
 /// let forged = Exchange {
+///     record: std::sync::Arc::default(),
+///     operation: "send_message",
+///     trace: None,
 ///     method: http::Method::GET,
 ///     destination: ExchangeTarget::Graph("/me".to_owned()),
 ///     body: curfew::body::Outbound::Empty,
@@ -323,6 +341,9 @@ pub fn permit_question(
 /// };
 /// ```
 pub struct Exchange {
+    record: Arc<Record>,
+    operation: &'static str,
+    trace: Option<HeaderValue>,
     method: Method,
     destination: ExchangeTarget,
     body: Outbound,
@@ -357,13 +378,39 @@ pub struct ExchangeParts {
     pub file_offset: Option<FileOffset>,
     /// Whose token goes with it.
     pub credential: Credential,
+    /// `traceparent`, where Meta is told the trace.
+    pub trace: Option<HeaderValue>,
 }
 
 impl Exchange {
+    /// The record of the request that it is made for.
+    #[must_use]
+    pub const fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// What is told of it.
+    #[must_use]
+    pub fn what(&self) -> What {
+        What {
+            method: self.method.clone(),
+            operation: self.operation,
+            is_media: matches!(self.destination, ExchangeTarget::Media(_)),
+        }
+    }
+
+    /// Has Meta be told the trace.
+    pub fn continue_trace(&mut self, traceparent: HeaderValue) {
+        self.trace = Some(traceparent);
+    }
+
     /// Takes it apart.
     #[must_use]
     pub fn into_parts(self) -> ExchangeParts {
         let Self {
+            record: _,
+            operation: _,
+            trace,
             method,
             destination,
             body,
@@ -373,6 +420,7 @@ impl Exchange {
             credential,
         } = self;
         ExchangeParts {
+            trace,
             method,
             destination,
             body,

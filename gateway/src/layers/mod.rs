@@ -14,6 +14,7 @@ pub(crate) mod reading;
 pub mod respond;
 pub mod reuse;
 pub mod watch;
+pub mod watch_exchange;
 
 use std::future::Future;
 use std::pin::Pin;

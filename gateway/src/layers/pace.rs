@@ -202,7 +202,7 @@ where
             let since = pacer.clock.monotonic();
             let admitted = admit.await;
             let waited = pacer.clock.monotonic().since(since);
-            permitted.context().record.waited(waited);
+            permitted.context().record.waited(since, waited);
             let grant = admitted.map_err(|limited| GatewayError::Limited { limited, number })?;
             if let Err(error) = pacer.judge_again(&permitted) {
                 grant.give_back();

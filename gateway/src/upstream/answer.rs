@@ -2,7 +2,7 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -12,6 +12,7 @@ use tokio::time::Sleep;
 use super::drive::Driven;
 use super::{ANSWER_TIMEOUT, Stalled};
 use crate::body::BoxError;
+use crate::telemetry::ExchangeNote;
 
 /// The body of an answer. It breaks off when it makes no progress for too long: nobody waits for a stalled Meta for ever.
 #[derive(Debug)]
@@ -19,11 +20,55 @@ pub struct AnswerBody<B = Driven> {
     body: B,
     /// Runs while the next frame is waited for. Most answers come in one piece with their head and need none.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// How often the request was begun anew.
+    resent: u32,
+    /// What is told of the exchange, which ends with the body.
+    note: Option<ExchangeNote>,
 }
 
 impl<B> AnswerBody<B> {
     pub(super) const fn new(body: B) -> Self {
-        Self { body, alarm: None }
+        Self {
+            body,
+            alarm: None,
+            resent: 0,
+            note: None,
+        }
+    }
+
+    /// The same, of a request that was begun anew so often.
+    pub(super) const fn after(mut self, resent: u32) -> Self {
+        self.resent = resent;
+        self
+    }
+
+    /// How often the request was begun anew, before a byte of it was written.
+    #[must_use]
+    pub const fn resent(&self) -> u32 {
+        self.resent
+    }
+
+    /// The same, and `note` is told what comes.
+    #[must_use]
+    pub fn noted(mut self, note: ExchangeNote) -> Self {
+        self.note = Some(note);
+        self
+    }
+
+    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, BoxError>>) {
+        match (frame, &mut self.note) {
+            (_, None) => {}
+            (Some(Ok(frame)), Some(note)) => {
+                if let Some(data) = frame.data_ref() {
+                    note.passed(data);
+                }
+            }
+            (Some(Err(_)), Some(note)) => {
+                note.broken();
+                self.note = None;
+            }
+            (None, Some(_)) => self.note = None,
+        }
     }
 }
 
@@ -40,17 +85,21 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.alarm = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        let alarm = this
-            .alarm
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(ANSWER_TIMEOUT)));
-        alarm
-            .as_mut()
-            .poll(cx)
-            .map(|()| Some(Err(BoxError::from(Stalled))))
+        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                this.alarm = None;
+                frame.map(|frame| frame.map_err(Into::into))
+            }
+            Poll::Pending => {
+                let alarm = this
+                    .alarm
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(ANSWER_TIMEOUT)));
+                ready!(alarm.as_mut().poll(cx));
+                Some(Err(BoxError::from(Stalled)))
+            }
+        };
+        this.note(frame.as_ref());
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

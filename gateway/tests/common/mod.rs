@@ -24,7 +24,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use curfew::clock::{Clock, ManualTime};
-use curfew::config::{CacheLimits, Config, Limits, StoreConfig, TlsFiles, Upstream};
+use curfew::config::{CacheLimits, Config, Limits, StoreConfig, Telemetry, TlsFiles, Upstream};
 use curfew::gateway::{Gateway, InForce};
 use curfew::server::Drained;
 use curfew_emulator::{Emulator, Options};
@@ -99,6 +99,8 @@ pub struct Setup {
     pub start: Timestamp,
     /// Whether the gateway has the system's clock instead.
     pub real_time: bool,
+    /// What is told of the gateway, and where.
+    pub telemetry: Telemetry,
     /// The last word on the configuration.
     pub configure: fn(&mut Config),
 }
@@ -113,6 +115,7 @@ impl Default for Setup {
             emulator: Options::default(),
             start: Timestamp::from_millis(1_800_000_000_000),
             real_time: false,
+            telemetry: Telemetry::default(),
             configure: |_| {},
         }
     }
@@ -291,7 +294,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
         cache: CacheLimits::DEFAULT,
         limits: setup.limits.clone(),
         audit: None,
-        telemetry: None,
+        telemetry: setup.telemetry.clone(),
     };
     (setup.configure)(&mut config);
     let gateway = Gateway::bind(&config, policies, Minute::REAL, clock)
