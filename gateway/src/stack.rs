@@ -20,10 +20,10 @@ use crate::layers::classify::ClassifyLayer;
 use crate::layers::enforce::EnforceLayer;
 use crate::layers::gather::{GatherLayer, Sources};
 use crate::layers::graph_token::GraphTokenLayer;
+use crate::layers::note::NoteLayer;
 use crate::layers::pace::{PaceLayer, Pacer};
 use crate::layers::respond::RespondLayer;
 use crate::layers::watch::WatchLayer;
-use crate::layers::watch_exchange::WatchExchangeLayer;
 use crate::server::ConnInfo;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstream;
@@ -62,7 +62,7 @@ pub fn stack(
     // The gateway's own questions go out by the same door as everything else, with permits of their own.
     let meta = parts.token.layer(parts.upstream.clone());
     // Exchange -> Exchange: what Meta makes of each is told.
-    let meta = WatchExchangeLayer::new(parts.telemetry.clone()).layer(meta);
+    let meta = NoteLayer::new(parts.telemetry.clone()).layer(meta);
     let asker = Asker::new(meta.clone());
 
     ServiceBuilder::new()

@@ -8,13 +8,13 @@ pub mod download;
 pub mod enforce;
 pub mod gather;
 pub mod graph_token;
+pub mod note;
 pub mod pace;
 mod pass_on;
 pub(crate) mod reading;
 pub mod respond;
 pub mod reuse;
 pub mod watch;
-pub mod watch_exchange;
 
 use std::future::Future;
 use std::pin::Pin;

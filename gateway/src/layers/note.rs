@@ -1,4 +1,4 @@
-//! Watches every exchange with Meta, also those of the gateway's own questions: how long it took, and what Meta said of it.
+//! Notes every exchange with Meta, also those of the gateway's own questions: how long it took, and what Meta said of it.
 //!
 //! It sits just above the token, so that what is measured is Meta's part and not the gateway's, and it is where Meta is told
 //! the trace that its part belongs to, if the configuration says so.
@@ -16,11 +16,11 @@ use crate::upstream::{ExchangeError, MetaAnswer};
 
 /// The layer.
 #[derive(Clone, Debug)]
-pub struct WatchExchangeLayer {
+pub struct NoteLayer {
     telemetry: Telemetry,
 }
 
-impl WatchExchangeLayer {
+impl NoteLayer {
     /// Tells `telemetry` what it sees.
     #[must_use]
     pub const fn new(telemetry: Telemetry) -> Self {
@@ -28,11 +28,11 @@ impl WatchExchangeLayer {
     }
 }
 
-impl<S> Layer<S> for WatchExchangeLayer {
-    type Service = WatchExchange<S>;
+impl<S> Layer<S> for NoteLayer {
+    type Service = Note<S>;
 
-    fn layer(&self, inner: S) -> WatchExchange<S> {
-        WatchExchange {
+    fn layer(&self, inner: S) -> Note<S> {
+        Note {
             inner,
             telemetry: self.telemetry.clone(),
         }
@@ -41,18 +41,18 @@ impl<S> Layer<S> for WatchExchangeLayer {
 
 /// The service.
 #[derive(Clone, Debug)]
-pub struct WatchExchange<S> {
+pub struct Note<S> {
     inner: S,
     telemetry: Telemetry,
 }
 
-impl<S> Service<Exchange> for WatchExchange<S>
+impl<S> Service<Exchange> for Note<S>
 where
     S: Service<Exchange, Response = MetaAnswer, Error = ExchangeError>,
 {
     type Response = MetaAnswer;
     type Error = ExchangeError;
-    type Future = WatchExchangeFuture<S::Future>;
+    type Future = NoteFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         self.inner.poll_ready(cx)
@@ -63,7 +63,7 @@ where
         if let Some(header) = note.header() {
             exchange.continue_trace(header);
         }
-        WatchExchangeFuture {
+        NoteFuture {
             inner: self.inner.call(exchange),
             note: Some(note),
         }
@@ -72,14 +72,14 @@ where
 
 pin_project! {
     /// The answer, with its note in its body.
-    pub struct WatchExchangeFuture<F> {
+    pub struct NoteFuture<F> {
         #[pin]
         inner: F,
         note: Option<ExchangeNote>,
     }
 }
 
-impl<F> Future for WatchExchangeFuture<F>
+impl<F> Future for NoteFuture<F>
 where
     F: Future<Output = Result<MetaAnswer, ExchangeError>>,
 {
