@@ -15,13 +15,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tower::Service;
 
 use crate::body::{BoxError, Inbound};
 use crate::graph::json;
 use crate::graph::routes::BodyKind;
+use crate::guard::Guard;
 use crate::layers::BoxFuture;
 use crate::layers::reading::expect_json;
 use crate::server::{FrontDoorLimits, FrontDoorRefusal, refusal_of};
@@ -65,6 +66,7 @@ pub struct Admin {
     media_cache: MediaCache,
     known_uploads: KnownUploads,
     send_limits: SendLimits,
+    guard: Guard,
     telemetry: Telemetry,
 }
 
@@ -91,6 +93,14 @@ impl Said {
         Self {
             content_type: JSON,
             ..Self::text(StatusCode::OK, value.to_string())
+        }
+    }
+
+    /// What something is like now: numbers, ids and names alone.
+    fn state(now: impl Serialize) -> Self {
+        match serde_json::to_value(now) {
+            Ok(value) => Self::json(&value),
+            Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 
@@ -131,6 +141,7 @@ impl Admin {
         media_cache: MediaCache,
         known_uploads: KnownUploads,
         send_limits: SendLimits,
+        guard: Guard,
         telemetry: Telemetry,
     ) -> Self {
         Self {
@@ -139,6 +150,7 @@ impl Admin {
             media_cache,
             known_uploads,
             send_limits,
+            guard,
             telemetry,
         }
     }
@@ -149,19 +161,22 @@ impl Admin {
         }
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/livez" | "/readyz" | "/cache" | "/limits" | "/metrics" if !reads => Said::only(READ),
+            "/livez" | "/readyz" | "/cache" | "/limits" | "/upstream" | "/metrics" if !reads => {
+                Said::only(READ)
+            }
             "/purge" | "/open" if *request.method() != Method::POST => Said::only(POST),
             "/livez" => Said::text(StatusCode::OK, "alive"),
             "/readyz" if self.readiness.is_ready() => Said::text(StatusCode::OK, "ready"),
             "/readyz" => Said::text(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
             "/cache" => Said::json(&self.kept()),
+            "/upstream" => Said::state(self.guard.snapshot()),
             "/purge" => self.purge(request).await,
-            "/limits" => self.limits_now(),
+            "/limits" => Said::state(self.send_limits.snapshot()),
             "/open" => self.open(request).await,
             "/metrics" => self.metrics(),
             _ => Said::text(
                 StatusCode::NOT_FOUND,
-                "here are /livez, /readyz, /cache, /limits, /metrics, POST /purge and POST /open",
+                "here are /livez, /readyz, /cache, /limits, /upstream, /metrics, POST /purge and POST /open",
             ),
         }
     }
@@ -211,14 +226,6 @@ impl Admin {
                 content_type: METRICS,
                 ..Said::text(StatusCode::OK, page)
             },
-            Err(error) => Said::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-        }
-    }
-
-    /// What of the send limits is used, waiting and closed: numbers and ids, no recipient.
-    fn limits_now(&self) -> Said {
-        match serde_json::to_value(self.send_limits.snapshot()) {
-            Ok(limits) => Said::json(&limits),
             Err(error) => Said::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }

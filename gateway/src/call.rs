@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use curfew_policies::{
-    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SendClass, SettingsFact,
+    Caller, MediaFact, MediaId, Operation, PhoneNumberId, PolicySet, SendClass, SettingsFact, Subject,
     UnverifiedOperation,
 };
 use http::{HeaderValue, Method};
@@ -18,6 +18,7 @@ use secrecy::SecretString;
 use crate::body::{Inbound, ResponseBody};
 use crate::graph::classify::Head;
 use crate::graph::file_offset::FileOffset;
+use crate::graph::idempotency_key::IdempotencyKey;
 use crate::graph::message::Recipient;
 use crate::graph::multipart::OpenForm;
 use crate::graph::routes::CALL;
@@ -25,6 +26,7 @@ use crate::layers::download::Wanted;
 use crate::layers::reuse::StandIn;
 use crate::record::Record;
 use crate::stores::limits::RecipientId;
+use crate::stores::outcomes::Sending;
 use crate::stores::{Claims, RegistrationCall, UploadTag};
 
 /// A request as it came, with a record of its own.
@@ -158,8 +160,31 @@ pub struct Call {
     pub accept: Option<HeaderValue>,
     /// By what the same request would be known again, for an upload that announces its digest.
     pub announced: Option<UploadTag>,
+    /// By what its caller will know it again, for a send.
+    pub idempotency_key: Option<IdempotencyKey>,
     /// What its pace goes by, for what counts towards a number's limits.
     pub send: Option<SendFacts>,
+}
+
+impl Call {
+    /// The send that it is, and by which key its caller will know it again; `None` if it is no send.
+    #[must_use]
+    pub fn as_send(&self) -> Option<Sending<'_>> {
+        let (Operation::SendMessage(_) | Operation::SendMarketing(_)) = &self.request.operation else {
+            return None;
+        };
+        match (self.request.subject, &self.destination, &self.payload) {
+            (Subject::Number(number), Destination::Graph { target, .. }, Payload::Json(body)) => {
+                Some(Sending {
+                    number,
+                    key: self.idempotency_key.as_ref().map(IdempotencyKey::as_bytes),
+                    target,
+                    body,
+                })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What the pace of a send goes by, beside its number.

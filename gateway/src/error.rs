@@ -14,9 +14,11 @@ use thiserror::Error;
 use crate::graph::classify::ClassifyError;
 use crate::graph::digest::MalformedDigest;
 use crate::graph::file_offset::NoFileOffset;
+use crate::graph::idempotency_key::MalformedKey;
 use crate::graph::json::JsonError;
 use crate::graph::message::MessageError;
 use crate::graph::multipart::MultipartError;
+use crate::guard::Refusal;
 use crate::server::FrontDoorRefusal;
 use crate::stores::limits::{Limit, Limited, Place};
 
@@ -118,6 +120,18 @@ pub enum GatewayError {
     /// Meta's answer cannot be used.
     #[error("Meta's answer cannot be used: {0}")]
     UnusableAnswer(&'static str),
+    /// An `Idempotency-Key` that is none, or more than one.
+    #[error("the header Idempotency-Key {0}, and come once")]
+    IdempotencyKey(#[from] MalformedKey),
+    /// Another send had the same `Idempotency-Key`.
+    #[error("this Idempotency-Key was sent with another body or path; take a new key for a new message")]
+    OtherBody,
+    /// The same send is under way.
+    #[error("the same send is under way, and its outcome is not known yet; ask again with the same key")]
+    StillRunning,
+    /// No outcome can be kept, so nothing is sent that asks for it.
+    #[error("the gateway has no room to keep the outcome of one more send; nothing was sent")]
+    OutcomesFull,
     /// A send above what its number, its recipient or its portfolio may have now, or that Meta has stopped.
     #[error("phone number {number}: {}; nothing was sent, and nothing was counted", limit(.limited))]
     Limited {
@@ -126,6 +140,9 @@ pub enum GatewayError {
         /// The number.
         number: PhoneNumberId,
     },
+    /// Meta does not answer, or too much is under way: refused before anything was sent.
+    #[error(transparent)]
+    Shed(#[from] Refusal),
 }
 
 /// What a refusal looks like on the wire.
@@ -172,7 +189,7 @@ const SOON: u32 = 5;
 
 impl GatewayError {
     /// The slugs of its own; those of what it wraps are in [`slugs`].
-    pub const SLUGS: [&'static str; 26] = [
+    pub const SLUGS: [&'static str; 32] = [
         "unknown_caller",
         "unknown_operation",
         "query_not_allowed",
@@ -194,11 +211,17 @@ impl GatewayError {
         "outcome_unknown",
         "upstream_broke_off",
         "unusable_answer",
+        "idempotency_key",
+        "idempotency_other_body",
+        "idempotency_running",
+        "idempotency_full",
         "limited_throughput",
         "limited_pair",
         "limited_unique_recipients",
         "limited_closed",
         "limited_unknown_number",
+        "circuit_open",
+        "overloaded",
     ];
 
     /// A refusal by policy of a call about `subject`.
@@ -227,6 +250,7 @@ impl GatewayError {
             | Self::Json(_)
             | Self::Message(_)
             | Self::ControlMember(_)
+            | Self::IdempotencyKey(_)
             | Self::BodyBroken => wire(StatusCode::BAD_REQUEST, 100, INVALID_PARAMETER),
             Self::JsonTooLarge(_) => wire(StatusCode::PAYLOAD_TOO_LARGE, 100, INVALID_PARAMETER),
             Self::Form(error) if error.is_about_ttl() => {
@@ -244,8 +268,21 @@ impl GatewayError {
                 wire(StatusCode::RANGE_NOT_SATISFIABLE, 100, INVALID_PARAMETER)
             }
             Self::PreconditionFailed => wire(StatusCode::PRECONDITION_FAILED, 100, INVALID_PARAMETER),
-            Self::Busy | Self::StoreUnavailable | Self::Unreachable | Self::Unanswered(_) => {
+            Self::Busy
+            | Self::StoreUnavailable
+            | Self::Unreachable
+            | Self::Unanswered(_)
+            | Self::OutcomesFull => {
                 wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(SOON)
+            }
+            Self::OtherBody => wire(StatusCode::UNPROCESSABLE_ENTITY, 100, INVALID_PARAMETER),
+            Self::StillRunning => wire(StatusCode::CONFLICT, 100, INVALID_PARAMETER).retry_after(1),
+            Self::Shed(refusal) => {
+                let after = match refusal {
+                    Refusal::Open { retry_after, .. } => *retry_after,
+                    Refusal::Full(_) => 1,
+                };
+                wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(after)
             }
             Self::OutcomeUnknown => wire(StatusCode::CONFLICT, 131_000, UNKNOWN),
             Self::Limited { limited, .. } => limited_wire(limited),
@@ -283,6 +320,10 @@ impl GatewayError {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::ExchangeBroken => "upstream_broke_off",
             Self::UnusableAnswer(_) => "unusable_answer",
+            Self::IdempotencyKey(_) => "idempotency_key",
+            Self::OtherBody => "idempotency_other_body",
+            Self::StillRunning => "idempotency_running",
+            Self::OutcomesFull => "idempotency_full",
             Self::Limited { limited, .. } => match limited.which {
                 Limit::Throughput => "limited_throughput",
                 Limit::Pair => "limited_pair",
@@ -290,13 +331,18 @@ impl GatewayError {
                 Limit::Closed { .. } => "limited_closed",
                 Limit::UnknownNumber => "limited_unknown_number",
             },
+            Self::Shed(Refusal::Open { .. }) => "circuit_open",
+            Self::Shed(Refusal::Full(_)) => "overloaded",
         }
     }
 
     /// Whether it says for certain that no byte of the request reached Meta, of what can come of a send that was permitted.
     #[must_use]
     pub const fn is_unsent(&self) -> bool {
-        matches!(self, Self::Unreachable | Self::Busy | Self::StoreUnavailable)
+        matches!(
+            self,
+            Self::Unreachable | Self::Busy | Self::StoreUnavailable | Self::Shed(_)
+        )
     }
 
     /// The answer for the caller, in Graph's error shape (Cloud API, "Error codes").
@@ -474,7 +520,7 @@ fn retry_after_seconds(wait: Duration) -> u32 {
 }
 
 /// An id for support, in the shape of Meta's. It says nothing; the log line carries the same.
-fn trace_id() -> String {
+pub(crate) fn trace_id() -> String {
     use base64::Engine as _;
     let mut random = [0; 16];
     // Without randomness the id is all zeros: worse for support, no worse for anybody's safety.
@@ -489,6 +535,7 @@ fn trace_id() -> String {
 mod tests {
     use super::*;
     use crate::graph::path::QueryError;
+    use crate::guard::{Host, Whose};
 
     #[test]
     fn every_slug_of_its_own_is_in_the_list() {
@@ -521,6 +568,10 @@ mod tests {
             GatewayError::OutcomeUnknown,
             GatewayError::ExchangeBroken,
             GatewayError::UnusableAnswer("a redirect"),
+            GatewayError::IdempotencyKey(MalformedKey),
+            GatewayError::OtherBody,
+            GatewayError::StillRunning,
+            GatewayError::OutcomesFull,
         ];
         let number = "1001".parse().unwrap();
         let place = Place::Number(number);
@@ -538,7 +589,16 @@ mod tests {
             },
             number,
         });
-        let slugs: Vec<_> = own.iter().chain(&limited).map(GatewayError::slug).collect();
+        let shed = [
+            Refusal::Open {
+                whose: Whose::Host(Host::Graph),
+                retry_after: 1,
+            },
+            Refusal::Full("sends"),
+        ]
+        .map(GatewayError::Shed);
+        let all = own.iter().chain(&limited).chain(&shed);
+        let slugs: Vec<_> = all.map(GatewayError::slug).collect();
         assert_eq!(slugs, GatewayError::SLUGS);
     }
 

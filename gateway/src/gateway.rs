@@ -22,11 +22,13 @@ use crate::budget::JsonBudget;
 use crate::clock::Clock;
 use crate::config::{self, Config, PemError, StoreConfig, TlsError};
 use crate::graph::media_host::MediaHosts;
+use crate::guard::Guard;
 use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
 use crate::layers::graph_token::{GraphTokenLayer, url_signer};
+use crate::layers::once::Once;
 use crate::layers::pace::Pacer;
 use crate::layers::reuse::Reuse;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
@@ -34,8 +36,8 @@ use crate::stack::{Parts, stack};
 use crate::stores::limits::{Event, RecipientKey, SendLimits, WaitingRoom};
 use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
-    CryptoUnavailable, DenialBudget, KnownUploads, SettingsReadings, StoreError, Stores, TemplateClasses,
-    UrlGrants, UrlSigner,
+    CryptoUnavailable, DenialBudget, KnownUploads, Outcomes, SettingsReadings, StoreError, Stores,
+    TemplateClasses, UrlGrants, UrlSigner,
 };
 use crate::telemetry::{self, Observed, Telemetry, TelemetryError};
 use crate::upstream::Upstream;
@@ -157,7 +159,7 @@ impl Gateway {
             ));
         }
         let stores = match &config.store {
-            StoreConfig::Memory => Stores::in_memory(&clock, minute),
+            StoreConfig::Memory => Stores::in_memory(&clock, minute)?,
             StoreConfig::Sqlite { path } => Stores::open(path, &clock, minute)?,
         };
         let limits = front_door_limits(config);
@@ -254,12 +256,14 @@ impl Gateway {
             ..options.clone()
         };
         let known_uploads = parts.books.reuse.known.clone();
+        let once = Arc::clone(&parts.once);
         let admin = Admin::new(
             readiness.clone(),
             options.limits.clone(),
             media_cache.clone(),
             known_uploads.clone(),
             send_limits,
+            parts.guard.clone(),
             telemetry.clone(),
         );
         let admin = serve(
@@ -304,7 +308,7 @@ impl Gateway {
         };
         let drained = tokio::select! {
             (drained, _) = async { tokio::join!(callers, admin) } => drained,
-            never = sweep(stores, grants, known_uploads, minute) => match never {},
+            never = sweep(stores, grants, known_uploads, &once, minute) => match never {},
         };
         media_cache.purge(Scope::All, PurgeOrder::Shutdown);
         drained
@@ -355,6 +359,7 @@ async fn sweep(
     stores: Stores,
     grants: UrlGrants,
     known_uploads: KnownUploads,
+    once: &Once,
     minute: Minute,
 ) -> std::convert::Infallible {
     let mut ticks = tokio::time::interval(minute.length());
@@ -365,6 +370,11 @@ async fn sweep(
         known_uploads.sweep();
         if let Err(error) = stores.pins.sweep().await {
             tracing::warn!(%error, "ended pins could not be forgotten; trying again");
+        }
+        for outcomes in [&once.outcomes, &once.repeats] {
+            if let Err(error) = outcomes.sweep().await {
+                tracing::warn!(%error, "ended outcomes could not be forgotten; trying again");
+            }
         }
     }
 }
@@ -383,6 +393,7 @@ fn front_door_limits(config: &Config) -> FrontDoorLimits {
         upload_bytes: limits.upload_bytes,
         header_timeout: limits.header_timeout,
         body_idle_timeout: limits.body_idle_timeout,
+        body_min_bytes_per_s: limits.body_min_bytes_per_s,
         keep_alive_idle: limits.keep_alive_idle,
         connections: FrontDoorLimits::default().connections,
     }
@@ -427,12 +438,14 @@ fn parts(
     };
     let readings = SettingsReadings::new(clock.clone(), minute);
     let meta = Upstream::new(client_tls(upstream.ca_file.as_deref(), meta_has_tls(config))?);
+    let guard = Guard::new(clock.clone(), config.limits.caller_share_percent);
     let telemetry = telemetry(config, clock.clone())?;
     telemetry.observe(Observed {
         pins: stores.pins.clone(),
         media_cache: media_cache.clone(),
         limits: send_limits.clone(),
         upstream: meta.clone(),
+        guard: guard.clone(),
     });
     let scheme = if upstream.graph.is_https() {
         Scheme::HTTPS
@@ -492,6 +505,12 @@ fn parts(
             upstream.app_secret.clone(),
         ),
         upstream: meta,
+        once: Arc::new(Once {
+            outcomes: stores.outcomes,
+            repeats: Outcomes::in_memory(clock.clone(), Once::REPEATS_BYTES)?,
+            minute,
+        }),
+        guard,
         telemetry,
         clock,
     })

@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod gateway;
 pub mod graph;
+pub mod guard;
 pub mod hardening;
 pub mod headers;
 pub mod layers;

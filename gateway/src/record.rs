@@ -22,6 +22,7 @@ pub struct Record {
     observed: OnceLock<&'static str>,
     unverified: OnceLock<String>,
     reused: OnceLock<()>,
+    replayed: OnceLock<()>,
     waited: OnceLock<(Moment, Duration)>,
 }
 
@@ -69,6 +70,11 @@ impl Record {
     /// It was an upload, and a medium that was there already stands for it.
     pub fn reused(&self) {
         let _ = self.reused.set(());
+    }
+
+    /// It was a send, and was answered with the outcome of the first one.
+    pub fn replayed(&self) {
+        let _ = self.replayed.set(());
     }
 
     /// It was a send, and had to wait for its turn, from then on for so long.
@@ -123,6 +129,12 @@ impl Record {
     #[must_use]
     pub fn is_reused(&self) -> bool {
         self.reused.get().is_some()
+    }
+
+    /// Whether it was answered with the outcome of an earlier send.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.replayed.get().is_some()
     }
 
     /// Since when and how long a send waited for its turn, if it had to.

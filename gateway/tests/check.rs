@@ -41,6 +41,7 @@ name = "billing"
 key_sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 numbers = ["106540352242922", "106540352242923"]
 may = ["send", "media"]
+repeat_window_s = 30
 
 [[portfolio]]
 numbers = ["106540352242922", "106540352242924"]
@@ -128,7 +129,7 @@ number 106540352242922: no_storage
   settings at Meta: verified every 15 minutes
   deregister: allowed
   allowed though not verified: marketing_messages
-  callers: billing (send, media)
+  callers: billing (send, media; the same send within 30 s is sent once)
 
 number 106540352242923: in_country (DE)
   links: none
@@ -136,7 +137,7 @@ number 106540352242923: in_country (DE)
   downloads cached: never
   sends: 80 a second, 80 at once; to one recipient one in 6 s, 45 at once; above that wait up to 2000 ms
   settings at Meta: verified every 15 minutes
-  callers: billing (send, media)
+  callers: billing (send, media; the same send within 30 s is sent once)
 
 number 106540352242924: default
   links: any host

@@ -1,11 +1,13 @@
 //! Promise: memory is bounded. Eight uploads of 100 MiB at once cost the gateway at most 16 MiB above its idle memory, and a
-//! hundred callers of one cold medium of 16 MiB, which is fetched once, at most 48 MiB.
+//! hundred callers of one cold medium of 16 MiB, which is fetched once, at most 48 MiB. Two thousand sends to a Meta that never
+//! answers cost at most 64 KiB each, and are soon no more than that: whoever comes later is refused at once.
 //!
 //! The real binary is measured, by the kernel's own account of its peak (`VmHWM`), so this runs on Linux only.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::as_conversions,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
     reason = "a test fails by panicking, and shows its figures"
@@ -20,15 +22,17 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{PASS_THROUGH, TOKEN};
-use curfew_emulator::{Emulator, Operation, Options};
+use curfew_emulator::{Effect, Emulator, Fault, Operation, Options};
 use http::Request;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use tokio::time::{Instant, timeout};
 
 const MIB: usize = 1024 * 1024;
 const UPLOADS: usize = 8;
@@ -37,6 +41,9 @@ const MOST_ABOVE_IDLE_KIB: u64 = 16 * 1024;
 const CALLERS: usize = 100;
 const MEDIUM_MIB: usize = 16;
 const MOST_OF_A_DOWNLOAD_KIB: u64 = 48 * 1024;
+
+const SENDS: usize = 2_000;
+const MOST_OF_A_HANG_KIB: u64 = 64 * SENDS as u64;
 
 const HEAD: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.pdf\"\r\nContent-Type: application/pdf\r\n\r\n";
 const TAIL: &str =
@@ -229,4 +236,102 @@ async fn eight_uploads_of_100_mib_stream_in_constant_memory() {
         "peak is {} KiB above idle",
         peak - idle
     );
+}
+
+/// A send in a task of its own, over a connection of ten.
+fn send(clients: &[Sender], number: usize, addr: SocketAddr) -> tokio::task::JoinHandle<Option<String>> {
+    let token = TOKENS[number % 2];
+    let body = r#"{"messaging_product":"whatsapp","to":"15550100001","text":{"body":"x"}}"#;
+    let request = Request::post(format!("http://{addr}/v23.0/1003/messages"))
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .body(http_body_util::Full::new(Bytes::from_static(body.as_bytes())))
+        .expect("a request");
+    let client = clients[number % clients.len()].clone();
+    tokio::spawn(async move {
+        let answer = client.request(request).await.ok()?;
+        let reason = answer.headers().get("curfew-reason")?;
+        Some(reason.to_str().ok()?.to_owned())
+    })
+}
+
+type Sender = Client<hyper_util::client::legacy::connect::HttpConnector, http_body_util::Full<Bytes>>;
+
+/// Two callers, since one has a share only.
+const TOKENS: [&str; 2] = [TOKEN, "EAAG-another-token"];
+
+/// As many open files as the system lets us have: both ends of each exchange but one are here.
+fn open_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("the soft limit can be raised");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meta_that_never_answers_takes_little_memory_and_soon_no_more() {
+    open_many_files();
+    let options = Options {
+        numbers: Options::from_policies_toml(PASS_THROUGH).expect("policies"),
+        tokens: TOKENS.map(str::to_owned).to_vec(),
+        ..Options::default()
+    };
+    let emulator = Emulator::start(options).await.expect("the emulator starts");
+    emulator.fault(Fault::new(Operation::Send, Effect::Hang));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (gateway, addr) = start(folder.path(), &emulator.base_url());
+    let idle = gateway.kib("VmRSS");
+
+    let clients: Vec<Sender> = (0..40)
+        .map(|_| {
+            Client::builder(TokioExecutor::new())
+                .http2_only(true)
+                .build_http()
+        })
+        .collect();
+    let begun = Instant::now();
+    let mut waiting: Vec<_> = (0..SENDS).map(|number| send(&clients, number, addr)).collect();
+    // Until the first is refused.
+    let (mut later, mut refused) = (SENDS, 0);
+    while refused == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is never refused");
+        let mut one = send(&clients, later, addr);
+        later += 1;
+        match timeout(Duration::from_millis(100), &mut one).await {
+            Ok(reason) => {
+                assert_eq!(reason.expect("no panic").as_deref(), Some("circuit_open"));
+                refused += 1;
+            }
+            Err(_) => waiting.push(one),
+        }
+    }
+    let opened = begun.elapsed();
+    let begun = Instant::now();
+    for number in 0..100 {
+        let mut one = send(&clients, number, addr);
+        match timeout(Duration::from_secs(1), &mut one).await {
+            Ok(reason) => {
+                assert_eq!(reason.expect("no panic").as_deref(), Some("circuit_open"));
+                refused += 1;
+            }
+            // A probe.
+            Err(_) => waiting.push(one),
+        }
+    }
+    let took = begun.elapsed();
+    let hung = waiting.iter().filter(|waiting| !waiting.is_finished()).count();
+    let peak = gateway.kib("VmHWM");
+    println!(
+        "{hung} hung, refused after {opened:?}, a hundred more in {took:?}; idle {idle} KiB, peak {peak} KiB, above idle {} KiB",
+        peak - idle
+    );
+    assert!(hung > 0 && refused > 80, "{hung} hung, {refused} refused");
+    assert!(
+        peak - idle <= MOST_OF_A_HANG_KIB,
+        "peak is {} KiB above idle",
+        peak - idle
+    );
+    for waiting in waiting {
+        waiting.abort();
+    }
 }

@@ -73,13 +73,15 @@ async fn run(world: &World, block: &str) -> String {
 
 /// What makes the digest of the command that announces its body.
 const OPENSSL: &str = "openssl";
+/// What the command that is answered once has.
+const KEY: &str = "Idempotency-Key";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_curl_commands_do_what_it_says() {
     let world = World::of(SANDBOX).await;
     let mut answers = Vec::new();
     for block in blocks("sh") {
-        if block.contains("curl") && !block.contains(OPENSSL) {
+        if block.contains("curl") && !block.contains(OPENSSL) && !block.contains(KEY) {
             answers.push(run(&world, &block).await);
         }
     }
@@ -92,6 +94,20 @@ async fn its_curl_commands_do_what_it_says() {
         assert_eq!(came["error"][field], shown["error"][field], "{field}");
     }
     assert_eq!(world.emulator.media_bytes_kept(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_send_that_it_gives_a_key_happens_once() {
+    let world = World::of(SANDBOX).await;
+    let keyed: Vec<_> = blocks("sh")
+        .into_iter()
+        .filter(|block| block.contains(KEY))
+        .collect();
+    assert_eq!(keyed.len(), 1);
+    let first = run(&world, &keyed[0]).await;
+    assert!(first.contains("wamid."), "{first}");
+    assert_eq!(run(&world, &keyed[0]).await, first);
+    assert_eq!(world.emulator.sent().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,10 +137,19 @@ async fn the_upload_that_it_announces_is_made_once() {
 #[test]
 fn its_first_policy_and_configuration_are_right() {
     let blocks = blocks("toml");
-    let [policies, config, cache] = blocks.as_slice() else {
-        panic!("a policy, a configuration and a part of one are shown");
+    let [policies, config, parts @ ..] = blocks.as_slice() else {
+        panic!("a policy and a configuration are shown, and parts of them");
     };
-    let config = format!("{config}\n{cache}");
+    // Each part goes to the end of the file that has its tables.
+    let (mut policies, mut config) = (policies.clone(), config.clone());
+    for part in parts {
+        let is_policy = ["[number.", "[[number", "[[caller", "[[portfolio"]
+            .iter()
+            .any(|table| part.starts_with(table));
+        let file = if is_policy { &mut policies } else { &mut config };
+        file.push('\n');
+        file.push_str(part);
+    }
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("policies.toml"), policies).expect("written");
     std::fs::write(folder.path().join("curfew.toml"), config).expect("written");

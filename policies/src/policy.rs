@@ -242,6 +242,9 @@ pub struct CallerPolicy {
     /// Its share of a number's pace beside other callers whose sends wait: one of weight 2 sends twice as many as one of
     /// weight 1.
     pub weight: NonZeroU32,
+    /// Within how many seconds a send with the same body as one before, and without a key, is answered like that one instead of
+    /// being sent; `None`: never. Bounds: 1 to 3600.
+    pub repeat_window_s: Option<NonZeroU32>,
 }
 
 impl CallerPolicy {

@@ -104,6 +104,7 @@ mod examples {
         assert_eq!(desk.credential, Credential::KeySha256([0x11; 32]));
         assert_eq!(otp.may, [OperationClass::Send]);
         assert_eq!((desk.weight.get(), otp.weight.get()), (1, 4));
+        assert_eq!(otp.repeat_window_s.map(std::num::NonZero::get), Some(30));
         assert!(!otp.may_use("106540352242922".parse().unwrap()));
         assert_eq!(
             platform.credential,

@@ -177,7 +177,10 @@ fn write_number(number: &NumberPolicy, callers: &[CallerPolicy], out: &mut impl 
         .filter(|caller| caller.may_use(*phone_number_id))
         .map(|caller| {
             let may: Vec<_> = caller.may.iter().map(|class| class.name()).collect();
-            format!("{} ({})", shown(&caller.name), may.join(", "))
+            let once = caller.repeat_window_s.map_or_else(String::new, |seconds| {
+                format!("; the same send within {seconds} s is sent once")
+            });
+            format!("{} ({}{once})", shown(&caller.name), may.join(", "))
         })
         .collect();
     if !callers.is_empty() {

@@ -23,6 +23,8 @@ use std::time::Duration;
 use curfew_policies::PolicySet;
 use secrecy::SecretString;
 
+use crate::guard::CALLER_SHARE_PERCENT;
+
 pub use crate::stores::media_cache::CacheLimits;
 pub use file::Unreadable;
 pub use origin::{Origin, OriginError, PublicUrl};
@@ -130,6 +132,11 @@ pub struct Limits {
     pub body_idle_timeout: Duration,
     /// How long a connection may be idle between requests: 1 s to 600 s.
     pub keep_alive_idle: Duration,
+    /// What a body that is waited for must bring on average over `body_idle_timeout`, in bytes a second: 0 to 1 MiB. 0: one KiB in
+    /// all that time is enough.
+    pub body_min_bytes_per_s: u64,
+    /// The part of what can be under way at once, of each kind, that one caller may have, in percent: 1 to 100.
+    pub caller_share_percent: u8,
 }
 
 impl Default for Limits {
@@ -142,6 +149,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             body_idle_timeout: Duration::from_secs(30),
             keep_alive_idle: Duration::from_secs(75),
+            body_min_bytes_per_s: 1024,
+            caller_share_percent: CALLER_SHARE_PERCENT,
         }
     }
 }

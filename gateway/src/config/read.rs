@@ -398,6 +398,11 @@ impl<'t> Reader<'_, 't> {
                 whole("keep_alive_idle_s", 1..=600, "seconds"),
                 defaults.keep_alive_idle,
             ),
+            body_min_bytes_per_s: whole("body_min_bytes_per_s", 0..=MIB, "bytes a second")
+                .unwrap_or(defaults.body_min_bytes_per_s),
+            caller_share_percent: whole("caller_share_percent", 1..=100, "percent")
+                .and_then(|percent| u8::try_from(percent).ok())
+                .unwrap_or(defaults.caller_share_percent),
         };
         table.finish(report);
         limits

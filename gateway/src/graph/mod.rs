@@ -8,6 +8,7 @@ pub mod digest;
 pub mod failure;
 pub mod fields;
 pub mod file_offset;
+pub mod idempotency_key;
 pub mod json;
 pub mod links;
 pub mod media_host;

@@ -21,7 +21,8 @@ use tower::{Layer, Service};
 use super::ask::Asker;
 use super::enforce::{Exchange, Form, Permitted};
 use super::graph_token::caller_tag;
-use super::pass_on::{passed, whole};
+use super::once::Ticket;
+use super::pass_on::{passed, tell_observed, whole};
 use super::reuse::{NewUpload, Reuse};
 use super::{BoxFuture, download};
 use crate::call::{Answer, Context, Credential, Destination, Paced, Purpose};
@@ -135,7 +136,7 @@ where
             .map_err(|error| failed(Purpose::Other, error))
     }
 
-    fn call(&mut self, permitted: Permitted) -> Self::Future {
+    fn call(&mut self, mut permitted: Permitted) -> Self::Future {
         let ready = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, ready);
         let keeper = Keeper {
@@ -146,25 +147,21 @@ where
         Box::pin(async move {
             let record = Arc::clone(&permitted.context().record);
             let purpose = permitted.purpose();
-            let mut answer = if purpose.outlives_its_caller() {
+            let ticket = permitted.take_ticket();
+            let mut answer = if purpose.outlives_its_caller() || ticket.is_some() {
                 // A caller who hangs up ends this future, not the task.
                 let hung_up = keeper.books.forget_reading(purpose);
                 let exchanges = keeper.books.exchanges.clone();
-                let kept = exchanges.spawn(keeper.keep(permitted)).await;
+                let kept = exchanges.spawn(keeper.keep(permitted, ticket)).await;
                 // The task has forgotten what was to be forgotten.
                 if let Some(hung_up) = hung_up {
                     hung_up.defuse();
                 }
-                kept.map_err(|_| GatewayError::ExchangeBroken)??
+                kept.map_err(|_| broken(purpose))??
             } else {
-                keeper.keep(permitted).await?
+                keeper.keep(permitted, None).await?
             };
-            // From the record, since an upload is judged to its end only while it goes out.
-            if let Some(slug) = record.observed_slug() {
-                answer
-                    .headers_mut()
-                    .insert(CURFEW_OBSERVED, HeaderValue::from_static(slug));
-            }
+            tell_observed(&mut answer, &record);
             Ok(answer)
         })
     }
@@ -181,7 +178,11 @@ where
     M: Service<Exchange, Response = MetaAnswer, Error = ExchangeError> + Clone + Send + Sync + 'static,
     M::Future: Send,
 {
-    async fn keep(mut self, mut permitted: Permitted) -> Result<Answer, GatewayError> {
+    async fn keep(
+        mut self,
+        mut permitted: Permitted,
+        mut ticket: Option<Box<Ticket>>,
+    ) -> Result<Answer, GatewayError> {
         if let Destination::MediaHost { claims, wanted } = permitted.destination() {
             let (claims, wanted) = (*claims, wanted.clone());
             return download::fetch(self.inner, self.asker, self.books, permitted, claims, &wanted).await;
@@ -206,6 +207,9 @@ where
             // Nobody goes by what was read before while it is under way. Not in pass-through, where anybody may try.
             self.books.readings.forget(number);
         }
+        if let Some(ticket) = &mut ticket {
+            ticket.sets_out();
+        }
         let answer = match upload_policy(&context, purpose) {
             None => self.inner.call(exchange).await,
             Some(policy) => {
@@ -229,11 +233,22 @@ where
         }
         let is_outcome_unknown = match &answer {
             Ok(answer) => answer.status().is_redirection(),
-            Err(ExchangeError::Broken(_)) => true,
-            Err(ExchangeError::Unsent(_)) => false,
+            Err(error) => !error.is_unsent(),
         };
         if is_outcome_unknown {
             self.books.purge_deregistered(purpose);
+        }
+        if let Err(error) = &answer
+            && error.is_unsent()
+        {
+            if let Some(ticket) = ticket.take() {
+                ticket.free();
+            }
+            if let (Purpose::ChangeStorage { number, .. }, Some((call, at))) = (purpose, noted) {
+                // Meta does not count what it never saw.
+                let taken_back = self.books.registrations.take_back(number, call, at).await;
+                taken_back.map_err(|_| GatewayError::StoreUnavailable)?;
+            }
         }
         let answer = answer.map_err(|error| failed(purpose, error))?;
         if answer.status().is_redirection() {
@@ -344,6 +359,9 @@ where
                     .books
                     .led_back(&context, MediaLinks::Kept, body)
                     .map_err(|_| GatewayError::OutcomeUnknown)?;
+                if let Some(ticket) = ticket {
+                    ticket.book(&parts, &body).await;
+                }
                 Ok(passed(parts, body))
             }
         }
@@ -389,7 +407,9 @@ where
         let purpose = Purpose::DeleteMedia { media };
         let answer = match answer {
             // Nothing of it reached Meta.
-            Err(error @ ExchangeError::Unsent(_)) => return Err(failed(purpose, error)),
+            Err(error) if error.is_unsent() => {
+                return Err(failed(purpose, error));
+            }
             Err(error) => Err(failed(purpose, error)),
             Ok(answer) if answer.status().is_redirection() => Err(GatewayError::UnusableAnswer("a redirect")),
             Ok(answer) => whole(answer, SMALL_ANSWER_BYTES).await,
@@ -655,11 +675,22 @@ fn did_nothing(answer: &Result<(http::response::Parts, Bytes), GatewayError>) ->
 
 /// What a failed exchange means for the caller. A send whose bytes may have left is never called safe to repeat.
 pub(super) fn failed(purpose: Purpose, error: ExchangeError) -> GatewayError {
-    let cause = error.source().map(ToString::to_string);
-    tracing::warn!(%error, cause, "exchange with Meta failed");
+    // Refusals are many, and told when the breaker opens.
+    if !matches!(error, ExchangeError::Refused(_)) {
+        let cause = error.source().map(ToString::to_string);
+        tracing::warn!(%error, cause, "exchange with Meta failed");
+    }
     match (error, purpose) {
-        (ExchangeError::Unsent(_), _) => GatewayError::Unreachable,
-        (ExchangeError::Broken(_), Purpose::Send) => GatewayError::OutcomeUnknown,
-        (ExchangeError::Broken(_), _) => GatewayError::ExchangeBroken,
+        (ExchangeError::Refused(refusal), _) => refusal.into(),
+        (ExchangeError::Unsent(_) | ExchangeError::NotBuilt, _) => GatewayError::Unreachable,
+        (ExchangeError::Broken(_), purpose) => broken(purpose),
+    }
+}
+
+/// What it means that an exchange came to no end.
+const fn broken(purpose: Purpose) -> GatewayError {
+    match purpose {
+        Purpose::Send => GatewayError::OutcomeUnknown,
+        _ => GatewayError::ExchangeBroken,
     }
 }

@@ -17,9 +17,13 @@ use futures_util::future::Either;
 use http::{HeaderValue, Method};
 use tower::{Layer, Service};
 
+use super::graph_token::caller_key;
+use super::once::Ticket;
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
-use crate::call::{Answer, Call, Context, Credential, Destination, Paced, Payload, Purpose, SendFacts};
+use crate::call::{
+    Answer, Call, Context, Credential, Destination, Paced, Payload, Principal, Purpose, SendFacts,
+};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::file_offset::FileOffset;
@@ -30,8 +34,10 @@ use crate::graph::multipart::{
     UploadVerdict, WholeForm, WireBoundary,
 };
 use crate::graph::routes::READ_TEMPLATES;
+use crate::guard::{Facts as GuardFacts, Guard, Host, Traffic};
 use crate::record::Record;
 use crate::stores::SettingsReadings;
+use crate::stores::outcomes::Sending;
 use crate::telemetry::What;
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
@@ -58,7 +64,7 @@ impl From<Reason> for Withheld {
 /// ```compile_fail
 /// use curfew::{call::Call, layers::enforce::Permitted};
 /// fn paired(permit: curfew_policies::Permit, call: Call) -> Permitted {
-///     Permitted { permit, call, paced: None }
+///     Permitted { permit, call, paced: None, ticket: None }
 /// }
 /// ```
 #[derive(Debug)]
@@ -69,6 +75,7 @@ pub struct Permitted {
     )]
     permit: Permit,
     call: Call,
+    ticket: Option<Box<Ticket>>,
     paced: Option<Paced>,
 }
 
@@ -145,6 +152,24 @@ impl Permitted {
         self.call.settings
     }
 
+    /// The send that it is, and by which key its caller will know it again; `None` if it is no send.
+    #[must_use]
+    pub fn as_send(&self) -> Option<Sending<'_>> {
+        self.call.as_send()
+    }
+
+    /// The same, with the ticket that it travels on.
+    #[must_use]
+    pub fn on(mut self, ticket: Ticket) -> Self {
+        self.ticket = Some(Box::new(ticket));
+        self
+    }
+
+    /// The ticket that it travels on: whoever sends it must [book](Ticket::book) what comes of it.
+    pub const fn take_ticket(&mut self) -> Option<Box<Ticket>> {
+        self.ticket.take()
+    }
+
     /// Where it goes.
     #[must_use]
     pub const fn destination(&self) -> &Destination {
@@ -166,6 +191,7 @@ impl Permitted {
         readings: SettingsReadings,
         reuse: &Reuse,
     ) -> Result<(Exchange, Option<FormEnd>), GatewayError> {
+        let (number, purpose) = (self.number(), self.purpose());
         let Self { call, .. } = self;
         let Call {
             context,
@@ -185,6 +211,7 @@ impl Permitted {
             Destination::MediaHost { .. } => return Err(GatewayError::MediaUrlInvalid),
             Destination::Known(_) => return Err(GatewayError::ExchangeBroken),
         };
+        let principal = context.principal.clone();
         let (body, content_type, form_end) = match payload {
             Payload::Empty => (Outbound::Empty, None, None),
             Payload::Json(bytes) => {
@@ -208,7 +235,15 @@ impl Permitted {
                 (Outbound::Raw(body), Some(content_type), None)
             }
         };
+        let traffic = match (&body, purpose) {
+            (Outbound::Upload(_) | Outbound::Raw(_), _) => Traffic::Stream,
+            (Outbound::Empty | Outbound::Whole(_), Purpose::Send) => Traffic::Send,
+            (Outbound::Empty | Outbound::Whole(_), _) => Traffic::Call,
+        };
         let exchange = Exchange {
+            traffic,
+            number,
+            principal,
             operation: context.record.operation_name(),
             record: context.record,
             trace: None,
@@ -265,6 +300,9 @@ impl Permitted {
     pub fn fetch(&self, url: &MediaUrl, credential: Credential) -> Exchange {
         let record = Arc::clone(&self.call.context.record);
         Exchange {
+            traffic: Traffic::Stream,
+            number: self.number(),
+            principal: self.call.context.principal.clone(),
             operation: record.operation_name(),
             record,
             trace: None,
@@ -303,6 +341,9 @@ pub fn permit_question(
     match decide(&context.principal.policies, Caller::Gateway, &request, &facts) {
         Decision::Deny(reason) => Err(GatewayError::denied(reason, request.subject)),
         Decision::Allow(_permit) => Ok(Exchange {
+            traffic: Traffic::Question,
+            number: Some(number),
+            principal: context.principal.clone(),
             operation: match question {
                 Question::Settings => "ask_settings",
                 Question::Media(_) => "ask_media",
@@ -327,20 +368,28 @@ pub fn permit_question(
 ///
 /// ```compile_fail
 /// use curfew::layers::enforce::{Exchange, ExchangeTarget};
-/// let forged = Exchange {
-///     record: std::sync::Arc::default(),
-///     operation: "send_message",
-///     trace: None,
-///     method: http::Method::GET,
-///     destination: ExchangeTarget::Graph("/me".to_owned()),
-///     body: curfew::body::Outbound::Empty,
-///     content_type: None,
-///     accept: None,
-///     file_offset: None,
-///     credential: curfew::call::Credential::Gateway,
-/// };
+/// fn forged(principal: curfew::call::Principal) -> Exchange {
+///     Exchange {
+///         traffic: curfew::guard::Traffic::Call,
+///         number: None,
+///         principal,
+///         record: std::sync::Arc::default(),
+///         operation: "send_message",
+///         trace: None,
+///         method: http::Method::GET,
+///         destination: ExchangeTarget::Graph("/me".to_owned()),
+///         body: curfew::body::Outbound::Empty,
+///         content_type: None,
+///         accept: None,
+///         file_offset: None,
+///         credential: curfew::call::Credential::Gateway,
+///     }
+/// }
 /// ```
 pub struct Exchange {
+    traffic: Traffic,
+    number: Option<PhoneNumberId>,
+    principal: Principal,
     record: Arc<Record>,
     operation: &'static str,
     trace: Option<HeaderValue>,
@@ -383,6 +432,21 @@ pub struct ExchangeParts {
 }
 
 impl Exchange {
+    /// What it is for those who let it out.
+    #[must_use]
+    pub fn facts(&self, guard: &Guard) -> GuardFacts {
+        GuardFacts {
+            traffic: self.traffic,
+            host: match self.destination {
+                ExchangeTarget::Graph(_) => Host::Graph,
+                ExchangeTarget::Media(_) => Host::Media,
+            },
+            number: self.number,
+            is_upload: matches!(self.body, Outbound::Upload(_) | Outbound::Raw(_)),
+            caller: caller_key(guard, &self.principal, &self.credential),
+        }
+    }
+
     /// The record of the request that it is made for.
     #[must_use]
     pub const fn record(&self) -> &Arc<Record> {
@@ -408,6 +472,9 @@ impl Exchange {
     #[must_use]
     pub fn into_parts(self) -> ExchangeParts {
         let Self {
+            traffic: _,
+            number: _,
+            principal: _,
             record: _,
             operation: _,
             trace,
@@ -675,6 +742,7 @@ where
                     permit,
                     call,
                     paced: None,
+                    ticket: None,
                 };
                 Either::Left(self.inner.call(permitted))
             }

@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
 use crate::graph::digest::announced_digest;
+use crate::graph::idempotency_key::IdempotencyKey;
 use crate::graph::routes::Kind;
 use crate::stores::{
     Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, TemplateClasses,
@@ -151,6 +152,7 @@ fn known(context: Context, head: &Head, recalled: Recalled, settings: SettingsFa
         payload: Payload::Empty,
         accept: None,
         announced: None,
+        idempotency_key: None,
         send: None,
     }
 }
@@ -174,6 +176,7 @@ where
         let (parts, body) = request.into_parts();
         let accept = parts.headers.get(ACCEPT).cloned();
         let (mut announced, mut addressed) = (None, None);
+        let mut idempotency_key = None;
         let (request, destination, payload) = match target {
             Target::Download(claims) => {
                 expect_no_body(body).await?;
@@ -206,6 +209,12 @@ where
                 };
                 let read = read(&head, &parts.headers, body, &room).await?;
                 addressed = read.addressed;
+                if matches!(
+                    read.operation,
+                    Operation::SendMessage(_) | Operation::SendMarketing(_)
+                ) {
+                    idempotency_key = IdempotencyKey::of(&parts.headers)?;
+                }
                 let request = Request {
                     subject: self.subject(&context, &head),
                     generation: head.generation(),
@@ -240,6 +249,7 @@ where
             payload,
             accept,
             announced,
+            idempotency_key,
             send,
         })
     }

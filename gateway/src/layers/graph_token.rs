@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context as TaskContext, Poll};
 
 use aws_lc_rs::hmac;
 use curfew_policies::Minute;
@@ -20,9 +20,11 @@ use tower::{Layer, Service};
 
 use super::enforce::{Exchange, ExchangeParts, ExchangeTarget};
 use crate::body::Outbound;
-use crate::call::{Credential, Principal};
+use crate::call::{Context, Credential, Principal};
 use crate::graph::file_offset::FILE_OFFSET;
-use crate::stores::{CallerTag, CryptoUnavailable, UrlSigner};
+use crate::guard::{CallerKey, Guard};
+use crate::stores::outcomes::{Asker, Name, Sending};
+use crate::stores::{CallerTag, CryptoUnavailable, Outcomes, UrlSigner};
 use crate::telemetry::TRACEPARENT;
 use crate::upstream::{ExchangeError, MetaAnswer};
 
@@ -87,14 +89,44 @@ pub fn url_signer(token: &SecretString, minute: Minute) -> Result<UrlSigner, Cry
 /// Stands for whoever asks: for a caller of the policy, or in pass-through for whoever has the token that came.
 #[must_use]
 pub fn caller_tag(signer: &UrlSigner, principal: &Principal, credential: &Credential) -> CallerTag {
-    let name = principal
+    signer.caller_tag(identity(principal, credential))
+}
+
+/// The same for one process, where it is enough to tell callers apart: in a hundredth of the time.
+#[must_use]
+pub fn caller_key(guard: &Guard, principal: &Principal, credential: &Credential) -> CallerKey {
+    guard.caller_key(identity(principal, credential))
+}
+
+/// What a send is known again by in `outcomes`, which may outlive this process and its keys.
+///
+/// # Errors
+///
+/// When the cryptographic library refuses.
+pub fn outcome_name(
+    outcomes: &Outcomes,
+    context: &Context,
+    send: &Sending<'_>,
+) -> Result<Name, CryptoUnavailable> {
+    outcomes.name(asker(&context.principal, &context.credential), send)
+}
+
+fn identity<'a>(principal: &'a Principal, credential: &'a Credential) -> &'a [u8] {
+    match asker(principal, credential) {
+        Asker::Known(name) => name.as_bytes(),
+        Asker::Token(token) => token,
+    }
+}
+
+fn asker<'a>(principal: &'a Principal, credential: &'a Credential) -> Asker<'a> {
+    let caller = principal
         .index
         .and_then(|index| principal.policies.callers.get(index));
-    signer.caller_tag(match (name, credential) {
-        (Some(caller), _) => caller.name.as_bytes(),
-        (None, Credential::Caller(token)) => bytes_of(token),
-        (None, Credential::Gateway) => b"",
-    })
+    match (caller, credential) {
+        (Some(caller), _) => Asker::Known(&caller.name),
+        (None, Credential::Caller(token)) => Asker::Token(bytes_of(token)),
+        (None, Credential::Gateway) => Asker::Token(b""),
+    }
 }
 
 fn bytes_of(token: &SecretString) -> &[u8] {
@@ -116,16 +148,14 @@ where
     type Error = ExchangeError;
     type Future = Either<S::Future, Ready<Result<MetaAnswer, ExchangeError>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), ExchangeError>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, exchange: Exchange) -> Self::Future {
         match self.shared.request(exchange) {
             Some(request) => Either::Left(self.inner.call(request)),
-            None => Either::Right(ready(Err(ExchangeError::Unsent(
-                "the request cannot be built".into(),
-            )))),
+            None => Either::Right(ready(Err(ExchangeError::NotBuilt))),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::books::CURFEW_MEDIA_EXPIRES;
+use super::books::{CURFEW_MEDIA_EXPIRES, CURFEW_OBSERVED};
 use crate::body::ResponseBody;
 use crate::call::Answer;
 use crate::error::GatewayError;
+use crate::record::Record;
 use crate::upstream::{CollectError, MetaAnswer, collect};
 
 /// Reads an answer whole. An encoded one cannot be rewritten, and none was asked for.
@@ -48,6 +49,15 @@ fn response(status: StatusCode, from: HeaderMap, body: ResponseBody) -> Answer {
         }
     }
     answer
+}
+
+/// Says that policy would have refused: from the record, since an upload is judged to its end only while it goes out.
+pub(super) fn tell_observed(answer: &mut Answer, record: &Record) {
+    if let Some(slug) = record.observed_slug() {
+        answer
+            .headers_mut()
+            .insert(CURFEW_OBSERVED, HeaderValue::from_static(slug));
+    }
 }
 
 fn is_passed_on(name: &HeaderName) -> bool {

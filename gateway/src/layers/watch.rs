@@ -172,7 +172,9 @@ where
             reason: header(CURFEW_REASON),
             cache: header(CURFEW_CACHE),
         };
-        let outcome = this.line.record.is_reused().then_some("reused");
+        let record = &this.line.record;
+        let reused = record.is_reused().then_some("reused");
+        let outcome = reused.or(record.is_replayed().then_some("replayed"));
         this.line.write(end, outcome);
         Poll::Ready(Ok(answer))
     }

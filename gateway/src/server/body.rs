@@ -1,37 +1,32 @@
-//! The request body as layers read it: bounded in size, and in the time it may make no progress.
-
-use std::error::Error;
-use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+//! The request body as layers read it: bounded in size, and in how slowly it may come.
 
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use super::FrontDoorRefusal;
-use super::alarm::Alarm;
 use super::limits::FrontDoorLimits;
+use super::trickle::Trickle;
 
 /// Fewer bytes than this within one idle timeout are no progress, so that a client cannot hold a connection by
 /// sending a byte now and then.
-const PROGRESS_BYTES: usize = 1024;
+const PROGRESS_BYTES: u64 = 1024;
 
 pin_project! {
-    /// A request body that fails when it brings less than 1 KiB (or its end) within
-    /// [`body_idle_timeout`](FrontDoorLimits::body_idle_timeout), or more than
-    /// [`upload_bytes`](FrontDoorLimits::upload_bytes) in all. Trailers are dropped.
+    /// A request body that fails when, within [`body_idle_timeout`](FrontDoorLimits::body_idle_timeout) of being waited for, it
+    /// brings fewer bytes than [`body_min_bytes_per_s`](FrontDoorLimits::body_min_bytes_per_s) makes of that time, or less than 1 KiB,
+    /// and not its end; or when it brings more than [`upload_bytes`](FrontDoorLimits::upload_bytes) in all. Trailers are dropped.
     ///
-    /// The time runs from the reader's first wait after the last progress, so that a slow reader does not make
-    /// the client late.
+    /// Only waiting counts, so that a slow reader does not make the client late.
     #[derive(Debug)]
     pub struct IdleTimeoutBody<B> {
         #[pin]
         inner: B,
-        idle: Duration,
-        wait: Alarm,
-        progress: usize,
+        trickle: Trickle,
         bytes_left: u64,
         ended: bool,
     }
@@ -40,11 +35,11 @@ pin_project! {
 impl<B> IdleTimeoutBody<B> {
     /// Bounds `inner` by `limits`.
     pub fn new(inner: B, limits: &FrontDoorLimits) -> Self {
+        let millis = u64::try_from(limits.body_idle_timeout.as_millis()).unwrap_or(u64::MAX);
+        let least = limits.body_min_bytes_per_s.saturating_mul(millis) / 1000;
         Self {
             inner,
-            idle: limits.body_idle_timeout,
-            wait: Alarm::default(),
-            progress: 0,
+            trickle: Trickle::new(limits.body_idle_timeout, least.max(PROGRESS_BYTES)),
             bytes_left: limits.upload_bytes,
             ended: false,
         }
@@ -99,11 +94,7 @@ where
                 Poll::Ready(Some(Ok(frame))) => {
                     let Some(data) = frame.data_ref() else { continue };
                     let len = data.remaining();
-                    *this.progress = this.progress.saturating_add(len);
-                    if *this.progress >= PROGRESS_BYTES {
-                        *this.progress = 0;
-                        this.wait.clear();
-                    }
+                    this.trickle.came(len);
                     match this
                         .bytes_left
                         .checked_sub(u64::try_from(len).unwrap_or(u64::MAX))
@@ -121,7 +112,7 @@ where
                     };
                 }
                 Poll::Ready(None) => *this.ended = true,
-                Poll::Pending if this.wait.rings(cx, *this.idle) => {
+                Poll::Pending if this.trickle.is_late(cx) => {
                     break BodyReadError::Refused(FrontDoorRefusal::BodyTimeout);
                 }
                 Poll::Pending => return Poll::Pending,
@@ -151,13 +142,15 @@ mod tests {
     use bytes::Bytes;
     use futures_util::{StreamExt, stream};
     use http_body_util::{BodyExt, StreamBody};
+    use std::time::Duration;
+
     use tokio::time::{Instant, sleep};
 
     use super::*;
 
     fn limits() -> FrontDoorLimits {
         FrontDoorLimits {
-            upload_bytes: 4096,
+            upload_bytes: 1024 * 1024,
             ..FrontDoorLimits::default()
         }
     }
@@ -182,7 +175,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_makes_progress_may_take_long() {
-        assert_eq!(collect(trickle(1024, Duration::from_secs(29), 4)).await, Ok(4096));
+        let piece = 16 * 1024;
+        assert_eq!(
+            collect(trickle(piece, Duration::from_secs(14), 20)).await,
+            Ok(20 * piece)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_below_the_least_rate_ends_after_the_time_that_it_is_reckoned_over() {
+        let start = Instant::now();
+        assert_eq!(
+            collect(trickle(1000, Duration::from_secs(1), 1000)).await,
+            Err(FrontDoorRefusal::BodyTimeout)
+        );
+        assert_eq!(start.elapsed().as_secs(), 30);
+        // Until then it may be as slow as it likes.
+        assert_eq!(collect(trickle(10, Duration::from_secs(1), 29)).await, Ok(290));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_least_rate_some_progress_is_enough() {
+        let limits = FrontDoorLimits {
+            body_min_bytes_per_s: 0,
+            ..limits()
+        };
+        let body = IdleTimeoutBody::new(Box::pin(trickle(1024, Duration::from_secs(29), 4)), &limits);
+        assert_eq!(body.collect().await.unwrap().to_bytes().len(), 4096);
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,13 +234,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_size_of_a_body_is_bounded_exactly() {
-        assert_eq!(collect(trickle(4096, Duration::ZERO, 1)).await, Ok(4096));
+        let most = 1024 * 1024;
+        assert_eq!(collect(trickle(most, Duration::ZERO, 1)).await, Ok(most));
         assert_eq!(
-            collect(trickle(4097, Duration::ZERO, 1)).await,
+            collect(trickle(most + 1, Duration::ZERO, 1)).await,
             Err(FrontDoorRefusal::BodyTooLarge)
         );
         assert_eq!(
-            collect(trickle(1366, Duration::ZERO, 3)).await,
+            collect(trickle(most / 3 + 1, Duration::ZERO, 3)).await,
             Err(FrontDoorRefusal::BodyTooLarge)
         );
     }

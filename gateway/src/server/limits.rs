@@ -18,8 +18,10 @@ pub struct FrontDoorLimits {
     pub upload_bytes: u64,
     /// From the first byte of a head to its end, and from the opening of a connection to its first byte.
     pub header_timeout: Duration,
-    /// How long a body may make no progress, and how long a client may refuse to take bytes of an answer.
+    /// How long a body may make no progress, over what time its [least rate](Self::body_min_bytes_per_s) is reckoned, and how long a client may refuse to take bytes of an answer.
     pub body_idle_timeout: Duration,
+    /// What a body that is waited for must bring on average, in bytes a second; 0: only some progress.
+    pub body_min_bytes_per_s: u64,
     /// How long a connection stays open between requests.
     pub keep_alive_idle: Duration,
     /// How many connections are open at once; further ones wait to be accepted.
@@ -34,6 +36,7 @@ impl Default for FrontDoorLimits {
             upload_bytes: 104_923_136,
             header_timeout: Duration::from_secs(10),
             body_idle_timeout: Duration::from_secs(30),
+            body_min_bytes_per_s: 1024,
             keep_alive_idle: Duration::from_secs(75),
             connections: 10_000,
         }

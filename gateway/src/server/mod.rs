@@ -23,6 +23,7 @@ mod rinse;
 mod strict_io;
 mod target;
 mod tls;
+mod trickle;
 
 pub use body::{BodyReadError, IdleTimeoutBody};
 pub use break_off::BreakOff;
@@ -32,6 +33,7 @@ pub use listen::{ConnInfo, Drained, ServerOptions, serve, serve_stream};
 pub use refusal::FrontDoorRefusal;
 pub use request::{check_request_parts, refusal_of};
 pub use target::{TARGET_BYTES, check_target};
+pub(crate) use trickle::Trickle;
 
 /// The method of the request that stands for a refused HTTP/1 request; its path is `/` and the reason's slug.
 /// No client can send it: the front door lets only GET, POST, DELETE and HEAD through.

@@ -1,6 +1,6 @@
 //! What the gateway remembers, behind narrow types: whoever uses one does not see where it is kept.
 //!
-//! [`MediaPins`] and [`Registrations`] outlive the process when they are [opened](Stores::open) on a file. [`UrlGrants`],
+//! [`MediaPins`], [`Registrations`] and [`Outcomes`] outlive the process when they are [opened](Stores::open) on a file. [`UrlGrants`],
 //! [`DenialBudget`] and [`KnownUploads`] are short-lived by nature and stay in memory. No store holds message content; only the [`media_cache`] holds
 //! media, in memory, and no longer than it may.
 //!
@@ -10,12 +10,15 @@ mod denials;
 mod grants;
 pub mod limits;
 pub mod media_cache;
+pub mod outcomes;
 mod pins;
 mod readings;
 mod registrations;
 mod reuse;
 mod sqlite;
 mod templates;
+#[cfg(test)]
+mod testing;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -26,6 +29,7 @@ use thiserror::Error;
 
 pub use denials::{Ask, DenialBudget, Question};
 pub use grants::{CallerTag, Claims, CryptoUnavailable, Grant, GrantId, UrlError, UrlGrants, UrlSigner};
+pub use outcomes::Outcomes;
 pub use pins::MediaPins;
 pub use readings::{Asked, SettingsReadings};
 pub use registrations::{Note, RegistrationCall, Registrations};
@@ -41,16 +45,22 @@ pub struct Stores {
     pub pins: MediaPins,
     /// The register and deregister calls that went to Meta.
     pub registrations: Registrations,
+    /// What came of sends that may be asked for again.
+    pub outcomes: Outcomes,
 }
 
 impl Stores {
     /// Stores that last as long as the process.
-    #[must_use]
-    pub fn in_memory(clock: &Clock, minute: Minute) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random bytes.
+    pub fn in_memory(clock: &Clock, minute: Minute) -> Result<Self, CryptoUnavailable> {
+        Ok(Self {
             pins: MediaPins::in_memory(clock.clone(), minute),
             registrations: Registrations::in_memory(clock.clone(), minute),
-        }
+            outcomes: Outcomes::in_memory(clock.clone(), Outcomes::MEMORY_BYTES)?,
+        })
     }
 
     /// Stores that are kept in the SQLite file at `path`, which is made if it is missing; its folder is not.
@@ -62,11 +72,17 @@ impl Stores {
     /// When another gateway holds the file, when it is not ours, newer than this version or damaged, and when it cannot
     /// be opened or made.
     pub fn open(path: &Path, clock: &Clock, minute: Minute) -> Result<Self, StoreError> {
-        let (writer, pins, calls) = sqlite::open(path, clock, minute)?;
-        let writer = Arc::new(writer);
+        Self::open_within(path, clock, minute, Outcomes::FILE_BYTES)
+    }
+
+    /// The same, in a file that takes no more outcomes once it has `room` bytes.
+    fn open_within(path: &Path, clock: &Clock, minute: Minute, room: u64) -> Result<Self, StoreError> {
+        let opened = sqlite::open(path, clock, minute, room)?;
+        let writer = Arc::new(opened.writer);
         Ok(Self {
-            pins: MediaPins::kept_by(Arc::clone(&writer), pins, clock.clone(), minute),
-            registrations: Registrations::kept_by(writer, calls, clock.clone()),
+            pins: MediaPins::kept_by(Arc::clone(&writer), opened.pins, clock.clone(), minute),
+            registrations: Registrations::kept_by(Arc::clone(&writer), opened.calls, clock.clone()),
+            outcomes: Outcomes::kept_by(writer, opened.secret),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The SQLite file behind the stores, and the one thread that writes it.
 //!
-//! Metadata only: ids, times, origins. Ids are `TEXT` in Meta's own decimal spelling, since the widest do not fit SQLite's
+//! Metadata only: ids, times, origins; and outcomes of sends, sealed. Ids are `TEXT` in Meta's own decimal spelling, since the widest do not fit SQLite's
 //! signed integers; times are `INTEGER` milliseconds since 1970. An auditor can read it with the stock `sqlite3`, also
 //! while the gateway runs: `SELECT media_id, datetime(ends_ms / 1000, 'unixepoch'), origin FROM pin`.
 //!
@@ -9,6 +9,7 @@
 //! and only here, which is why they and the file always agree.
 
 mod file;
+mod outcomes;
 mod rows;
 
 use std::collections::HashMap;
@@ -21,9 +22,13 @@ use curfew_policies::{MediaId, Minute, PhoneNumberId, Pin, Timestamp};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+pub(super) use self::outcomes::Entries;
+
 use self::file::{connect, failed_at, lock, resolve};
+use self::outcomes::{OutcomeWrite, load_secret};
 use self::rows::{drop_call, keep, load_calls, load_pins};
 use super::StoreError;
+use super::outcomes::Secret;
 use super::pins::{PinMap, buried, merged};
 use super::registrations::{CallLog, Note, RegistrationCall};
 use crate::clock::Clock;
@@ -76,6 +81,7 @@ enum Write {
         at: Timestamp,
         answer: Answer<()>,
     },
+    Outcome(OutcomeWrite),
 }
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -150,22 +156,28 @@ impl Drop for Writer {
     }
 }
 
-/// Opens the file at `path` and starts its writer; returns also what the file holds.
-pub(super) fn open(
-    path: &Path,
-    clock: &Clock,
-    minute: Minute,
-) -> Result<(Writer, Arc<PinMap>, Arc<CallLog>), StoreError> {
+/// A file that is open: what it holds, and the way to change it.
+pub(super) struct Opened {
+    pub(super) writer: Writer,
+    pub(super) pins: Arc<PinMap>,
+    pub(super) calls: Arc<CallLog>,
+    pub(super) secret: Secret,
+}
+
+/// Opens the file at `path` and starts its writer. No more sends are begun once the file has `room` bytes.
+pub(super) fn open(path: &Path, clock: &Clock, minute: Minute, room: u64) -> Result<Opened, StoreError> {
     let path = resolve(path).map_err(failed_at(path))?;
     let lock = lock(&path)?;
     let connection = connect(&path)?;
     let pins = Arc::new(load_pins(&connection, &path)?);
     let calls = Arc::new(load_calls(&connection, &path, minute)?);
+    let secret = load_secret(&connection, &path)?;
     let (queue, writes) = mpsc::channel(QUEUE);
     let scribe = Scribe {
         connection,
         pins: Arc::clone(&pins),
         calls: Arc::clone(&calls),
+        entries: Arc::new(Entries::new(queue.downgrade(), room)),
         clock: clock.clone(),
     };
     let thread = thread::Builder::new()
@@ -177,7 +189,12 @@ pub(super) fn open(
         thread: Some(thread),
         _lock: lock,
     };
-    Ok((writer, pins, calls))
+    Ok(Opened {
+        writer,
+        pins,
+        calls,
+        secret,
+    })
 }
 
 /// What the writing thread owns.
@@ -185,6 +202,7 @@ struct Scribe {
     connection: Connection,
     pins: Arc<PinMap>,
     calls: Arc<CallLog>,
+    entries: Arc<Entries>,
     clock: Clock,
 }
 
@@ -203,9 +221,13 @@ impl Scribe {
                     let error = StoreError::Write {
                         source: Arc::new(error),
                     };
-                    batch.drain(..).for_each(|write| refuse(write, &error));
+                    batch.drain(..).for_each(|write| self.refuse(write, &error));
                 }
             }
+        }
+        if self.entries.has_freed() {
+            // Nobody is left to be told; what stays in the file counts as unknown.
+            let _ = self.commit(&mut [], self.clock.now());
         }
     }
 
@@ -223,6 +245,7 @@ impl Scribe {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let freed = self.entries.write_freed(&transaction)?;
         let mut changed = HashMap::new();
         // Notes of this batch that the log in memory does not know yet. What the batch takes back frees its place only
         // afterwards: too few for a moment, never too many.
@@ -272,9 +295,11 @@ impl Scribe {
                     }
                 }
                 Write::TakeBack { number, call, at, .. } => drop_call(&transaction, *number, *call, *at)?,
+                Write::Outcome(write) => write.commit(&transaction, &self.entries, now)?,
             }
         }
         transaction.commit()?;
+        self.entries.forget_freed(freed);
         Ok(changed)
     }
 
@@ -315,17 +340,20 @@ impl Scribe {
                 self.calls.take_back(number, call, at);
                 drop(answer.send(Ok(())));
             }
+            Write::Outcome(write) => write.confirm(&self.entries),
         }
     }
-}
 
-fn refuse(write: Write, error: &StoreError) {
-    match write {
-        Write::Record { answer, .. } => drop(answer.send(Err(error.clone()))),
-        Write::Bury { answer, .. } => drop(answer.send(Err(error.clone()))),
-        Write::Forget { answer, .. } => drop(answer.send(Err(error.clone()))),
-        Write::Note { answer, .. } => drop(answer.send(Err(error.clone()))),
-        Write::TakeBack { answer, .. } => drop(answer.send(Err(error.clone()))),
+    /// Answers a write that failed.
+    fn refuse(&self, write: Write, error: &StoreError) {
+        match write {
+            Write::Record { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Write::Bury { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Write::Forget { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Write::Note { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Write::TakeBack { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Write::Outcome(write) => write.refuse(&self.entries, error),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use tower::ServiceExt as _;
 
 use crate::body::Outbound;
 use crate::clock::{Clock, Moment};
-use crate::upstream::{CollectError, ExchangeError, Upstream, collect};
+use crate::upstream::{CollectError, Upstream, collect};
 
 /// How long a batch may take, with all that is tried.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,9 +110,12 @@ async fn exchange(client: Upstream, request: Request<Bytes>) -> Result<Response<
     let (parts, body) = client
         .oneshot(request)
         .await
-        .map_err(|error| match error {
-            ExchangeError::Unsent(_) => "there is no connection",
-            ExchangeError::Broken(_) => "the connection broke off",
+        .map_err(|error| {
+            if error.is_unsent() {
+                "there is no connection"
+            } else {
+                "the connection broke off"
+            }
         })?
         .into_parts();
     let body = collect(body, ANSWER_BYTES).await.map_err(|error| match error {

@@ -134,7 +134,7 @@ impl ExchangeNote {
     /// There is no answer.
     pub fn failed(&mut self, error: &ExchangeError) {
         self.seen.failure = Some(match error {
-            ExchangeError::Unsent(_) => "unsent",
+            ExchangeError::Unsent(_) | ExchangeError::Refused(_) | ExchangeError::NotBuilt => "unsent",
             ExchangeError::Broken(_) => "broken",
         });
     }

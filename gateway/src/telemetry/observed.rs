@@ -5,6 +5,7 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 
+use crate::guard::{BreakerNow, Guard, LaneNow};
 use crate::stores::MediaPins;
 use crate::stores::limits::{NumberNow, SendLimits, Snapshot};
 use crate::stores::media_cache::{CacheStats, EndReason, MediaCache};
@@ -20,6 +21,8 @@ pub struct Observed {
     pub limits: SendLimits,
     /// The connections to Meta.
     pub upstream: Upstream,
+    /// What stands between the gateway and an outage.
+    pub guard: Guard,
 }
 
 /// Makes an instrument of each kind from a name, a description, and what is to be told of it.
@@ -64,6 +67,7 @@ impl Observed {
             media_cache,
             limits,
             upstream,
+            guard,
         } = self;
         let instruments = Instruments { meter };
         instruments.gauge(
@@ -76,6 +80,8 @@ impl Observed {
         numbers(&instruments, &limits);
         portfolios(&instruments, limits);
         connections(&instruments, &upstream);
+        places(&instruments, &guard);
+        breakers(&instruments, &guard);
     }
 }
 
@@ -239,6 +245,79 @@ fn connections(instruments: &Instruments<'_>, upstream: &Upstream) {
             let labels = [KeyValue::new("http.connection.state", "idle")];
             to.observe(count(stats.idle), &labels);
         }),
+    );
+}
+
+/// Of requests, and of each kind of exchange.
+fn places(instruments: &Instruments<'_>, guard: &Guard) {
+    let of_lanes = |tell: fn(&LaneNow, &KeyValue, &dyn AsyncInstrument<u64>)| {
+        let guard = guard.clone();
+        move |to: &dyn AsyncInstrument<u64>| {
+            let now = guard.snapshot();
+            for (kind, lane) in std::iter::once(("requests", &now.requests))
+                .chain(now.exchanges.iter().map(|(kind, lane)| (*kind, lane)))
+            {
+                tell(lane, &KeyValue::new("curfew.kind", kind), to);
+            }
+        }
+    };
+    instruments.gauge(
+        "curfew.guard.limit",
+        "{place}",
+        "Places that there are, by kind",
+        of_lanes(|lane, kind, to| to.observe(lane.limit.into(), std::slice::from_ref(kind))),
+    );
+    instruments.gauge(
+        "curfew.guard.taken",
+        "{place}",
+        "Places that are taken",
+        of_lanes(|lane, kind, to| to.observe(lane.taken.into(), std::slice::from_ref(kind))),
+    );
+    instruments.gauge(
+        "curfew.guard.waiting",
+        "{request}",
+        "What waits for a place",
+        of_lanes(|lane, kind, to| to.observe(count(lane.waiting), std::slice::from_ref(kind))),
+    );
+    instruments.counter(
+        "curfew.guard.shed",
+        "What found no place",
+        of_lanes(|lane, kind, to| to.observe(lane.shed, std::slice::from_ref(kind))),
+    );
+}
+
+/// Of both origins, and of the numbers whose breaker ever opened.
+fn breakers(instruments: &Instruments<'_>, guard: &Guard) {
+    let of_breakers = |tell: fn(&BreakerNow, &KeyValue, &dyn AsyncInstrument<u64>)| {
+        let guard = guard.clone();
+        move |to: &dyn AsyncInstrument<u64>| {
+            let now = guard.snapshot().breakers;
+            for (origin, breaker) in [("graph", &now.graph), ("media", &now.media)] {
+                tell(breaker, &KeyValue::new("curfew.upstream", origin), to);
+            }
+            for (number, breaker) in &now.numbers {
+                tell(breaker, &number_label(&number.to_string()), to);
+            }
+        }
+    };
+    instruments.gauge(
+        "curfew.breaker.open",
+        "{breaker}",
+        "1 while a breaker lets nothing through, or only probes",
+        of_breakers(|breaker, whose, to| {
+            let is_open = breaker.state != "closed";
+            to.observe(is_open.into(), std::slice::from_ref(whose));
+        }),
+    );
+    instruments.counter(
+        "curfew.breaker.opened",
+        "How often a breaker opened",
+        of_breakers(|breaker, whose, to| to.observe(breaker.opened, std::slice::from_ref(whose))),
+    );
+    instruments.counter(
+        "curfew.breaker.refused",
+        "Exchanges that a breaker did not let through",
+        of_breakers(|breaker, whose, to| to.observe(breaker.refused, std::slice::from_ref(whose))),
     );
 }
 

@@ -177,6 +177,9 @@ fn of_request(record: &Record, end: End<'_>) -> Vec<KeyValue> {
     if record.is_reused() {
         attributes.push(KeyValue::new("curfew.reused", true));
     }
+    if record.is_replayed() {
+        attributes.push(KeyValue::new("curfew.replayed", true));
+    }
     attributes
 }
 

@@ -1,25 +1,30 @@
 //! Bodies of answers, and how they are read whole.
 
-use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::time::Sleep;
 
 use super::drive::Driven;
 use super::{ANSWER_TIMEOUT, Stalled};
 use crate::body::BoxError;
+use crate::guard::Ticket;
+use crate::server::Trickle;
 use crate::telemetry::ExchangeNote;
 
-/// The body of an answer. It breaks off when it makes no progress for too long: nobody waits for a stalled Meta for ever.
+/// What an answer must bring, or end, within [`ANSWER_TIMEOUT`] of being waited for, in bytes: one KiB a second. Meta's answers but
+/// pages and media are smaller, so these are whole by then.
+const LEAST_BYTES: u64 = 60 * 1024;
+
+/// The body of an answer. It breaks off when it comes too slowly: nobody waits for a stalled Meta for ever.
 #[derive(Debug)]
 pub struct AnswerBody<B = Driven> {
     body: B,
-    /// Runs while the next frame is waited for. Most answers come in one piece with their head and need none.
-    alarm: Option<Pin<Box<Sleep>>>,
+    trickle: Trickle,
+    /// The exchange's place, and what is told of it. It ends with the body.
+    ticket: Option<Ticket>,
     /// How often the request was begun anew.
     resent: u32,
     /// What is told of the exchange, which ends with the body.
@@ -30,7 +35,8 @@ impl<B> AnswerBody<B> {
     pub(super) const fn new(body: B) -> Self {
         Self {
             body,
-            alarm: None,
+            trickle: Trickle::new(ANSWER_TIMEOUT, LEAST_BYTES),
+            ticket: None,
             resent: 0,
             note: None,
         }
@@ -48,26 +54,45 @@ impl<B> AnswerBody<B> {
         self.resent
     }
 
-    /// The same, and `note` is told what comes.
+    /// The same, and `ticket` is told what comes of it.
+    #[must_use]
+    pub fn watched(mut self, ticket: Ticket) -> Self {
+        self.ticket = Some(ticket);
+        self
+    }
+
+    /// The same, and `note` is told what comes of it.
     #[must_use]
     pub fn noted(mut self, note: ExchangeNote) -> Self {
         self.note = Some(note);
         self
     }
 
-    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, BoxError>>) {
-        match (frame, &mut self.note) {
-            (_, None) => {}
-            (Some(Ok(frame)), Some(note)) => {
-                if let Some(data) = frame.data_ref() {
+    fn tell(&mut self, frame: Option<&Result<Frame<Bytes>, BoxError>>) {
+        match frame {
+            Some(Ok(frame)) => {
+                let Some(data) = frame.data_ref() else { return };
+                if let Some(ticket) = &mut self.ticket {
+                    ticket.passed(data);
+                }
+                if let Some(note) = &mut self.note {
                     note.passed(data);
                 }
             }
-            (Some(Err(_)), Some(note)) => {
-                note.broken();
+            Some(Err(_)) => {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.broken();
+                }
+                if let Some(mut note) = self.note.take() {
+                    note.broken();
+                }
+            }
+            None => {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.ended();
+                }
                 self.note = None;
             }
-            (None, Some(_)) => self.note = None,
         }
     }
 }
@@ -86,19 +111,14 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let frame = match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                this.alarm = None;
-                frame.map(|frame| frame.map_err(Into::into))
-            }
-            Poll::Pending => {
-                let alarm = this
-                    .alarm
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(ANSWER_TIMEOUT)));
-                ready!(alarm.as_mut().poll(cx));
-                Some(Err(BoxError::from(Stalled)))
-            }
+            Poll::Ready(frame) => frame.map(|frame| frame.map_err(Into::into)),
+            Poll::Pending if this.trickle.is_late(cx) => Some(Err(BoxError::from(Stalled))),
+            Poll::Pending => return Poll::Pending,
         };
-        this.note(frame.as_ref());
+        if let Some(Ok(frame)) = &frame {
+            this.trickle.came(frame.data_ref().map_or(0, Bytes::len));
+        }
+        this.tell(frame.as_ref());
         Poll::Ready(frame)
     }
 
@@ -156,8 +176,9 @@ mod tests {
     use std::convert::Infallible;
 
     use http_body_util::StreamBody;
+    use std::time::Duration;
     use tokio::sync::mpsc;
-    use tokio::time::Instant;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
 
@@ -188,12 +209,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_answer_comes_whole() {
         let (sender, body) = body();
+        let piece = Bytes::from(vec![b'x'; 31 * 1024]);
         tokio::spawn(async move {
-            for _ in 0..5 {
-                tokio::time::advance(ANSWER_TIMEOUT / 2).await;
-                sender.send(Bytes::from_static(b"ab")).unwrap();
+            for _ in 0..10 {
+                sleep(ANSWER_TIMEOUT / 2 - Duration::from_secs(1)).await;
+                sender.send(piece.clone()).unwrap();
             }
         });
-        assert_eq!(collect(body, 100).await.unwrap(), "ababababab");
+        assert_eq!(collect(body, 1 << 20).await.unwrap().len(), 310 * 1024);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_is_not_waited_for_for_ever() {
+        let (sender, body) = body();
+        tokio::spawn(async move {
+            while sender.send(Bytes::from_static(b"x")).is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let start = Instant::now();
+        assert!(matches!(collect(body, 1000).await, Err(CollectError::Broken(_))));
+        assert_eq!(start.elapsed(), ANSWER_TIMEOUT);
     }
 }

@@ -2,6 +2,19 @@
 //!
 //! `drive` is one exchange, `pool` what rests between two, `line` one connection, `origin` how it is opened.
 //! Only origins that the configuration names ever come here.
+//!
+//! Every phase of an exchange has its end, whatever the server does:
+//!
+//! | Phase | Ends after | Then |
+//! |---|---|---|
+//! | looking up and connecting, all addresses together | 5 s | nothing was sent |
+//! | TLS handshake | 5 s | nothing was sent |
+//! | writing the request | 60 s in which the socket takes no byte | broken; nothing was sent if it never took any |
+//! | waiting for the answer's head | 60 s, and what is left of the 60 s in which the last byte was written | broken |
+//! | the answer's body | 60 s of waiting in which neither 60 KiB come nor the end | broken |
+//! | the whole | a caller's body by the front door's least rate; an answer by its largest size at that rate | |
+//!
+//! A connection on which any of these ended is closed, and what came of an answer is never called whole.
 
 use std::future::Future;
 use std::io;
@@ -25,6 +38,7 @@ mod tests;
 
 use self::pool::{Bounds, Pool};
 use crate::body::{BoxError, Outbound};
+use crate::guard::Refusal;
 
 pub use self::answer::{AnswerBody, CollectError, collect};
 pub use self::drive::Driven;
@@ -45,9 +59,26 @@ pub enum ExchangeError {
     /// No byte of the request was written.
     #[error("no connection to Meta")]
     Unsent(#[source] BoxError),
+    /// The gateway did not let it out.
+    #[error("the exchange with Meta was not begun")]
+    Refused(#[source] Refusal),
+    /// What was to be sent makes no request.
+    #[error("the request cannot be built")]
+    NotBuilt,
     /// Some byte may have been written, and no whole answer came.
     #[error("the exchange with Meta broke off")]
     Broken(#[source] BoxError),
+}
+
+impl ExchangeError {
+    /// Whether it is certain that nothing was sent.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        match self {
+            Self::Unsent(_) | Self::Refused(_) | Self::NotBuilt => true,
+            Self::Broken(_) => false,
+        }
+    }
 }
 
 /// What an [`Upstream`] has open.

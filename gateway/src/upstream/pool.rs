@@ -33,7 +33,8 @@ pub(super) struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            exchanges: 4096,
+            // As many as are let out of all kinds: the guard's bounds are the ones that are felt.
+            exchanges: 6_400,
             wait: Duration::from_secs(5),
             idle: 256,
             // Far below the hour of No Storage: a session's keys are content's keys.

@@ -9,7 +9,15 @@ use crate::id::PhoneNumberId;
 use crate::operation::{OperationClass, shown};
 use crate::policy::{CallerPolicy, Credential};
 
-pub(super) const KEYS: &[&str] = &["name", "key_sha256", "tls_san", "numbers", "may", "weight"];
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "key_sha256",
+    "tls_san",
+    "numbers",
+    "may",
+    "weight",
+    "repeat_window_s",
+];
 
 const CLASSES: [(&str, OperationClass); 5] = [
     ("send", OperationClass::Send),
@@ -21,6 +29,9 @@ const CLASSES: [(&str, OperationClass); 5] = [
 
 /// The heaviest caller. Beyond a hundredfold a share says nothing that a number of its own would not say better.
 const MOST_WEIGHT: u32 = 100;
+
+/// The longest window in seconds: an hour. What repeats itself later is meant, or has a key.
+const MOST_REPEAT_WINDOW_S: u32 = 3_600;
 
 /// What callers before had, with the line of each: two callers that look alike could not be told apart.
 #[derive(Default)]
@@ -54,12 +65,17 @@ pub(super) fn read(
             value.distinct(|item| item.word(&CLASSES))
         });
     let weight = section.integer_or("weight", 1..=MOST_WEIGHT, "times the share of weight 1", 1);
+    let repeat_window_s = section
+        .value("repeat_window_s")
+        .and_then(|value| value.integer(1..=MOST_REPEAT_WINDOW_S, "seconds"))
+        .and_then(NonZeroU32::new);
     Some(CallerPolicy {
         name: name?,
         credential: credential?,
         numbers: numbers?,
         may: may?,
         weight: NonZeroU32::new(weight)?,
+        repeat_window_s,
     })
 }
 

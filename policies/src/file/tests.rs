@@ -4,6 +4,8 @@ mod portfolios;
 mod properties;
 mod sends;
 
+use std::num::NonZeroU32;
+
 use super::*;
 use crate::policy::{NumberPolicy, SendClass, WhenLimited};
 
@@ -84,6 +86,7 @@ key_sha256 = "0000000000000000000000000000000000000000000000000000000000000001"
 numbers = ["106540352242922"]
 may = ["send", "media"]
 weight = 3
+repeat_window_s = 30
 [[caller]]
 name = "setup"
 tls_san = "setup.bank.example"
@@ -106,6 +109,11 @@ unique_recipients_24h = 2000
     assert_eq!(format!("{number:?}"), format!("{expected:?}"));
     let weights = policies.callers.iter().map(|caller| caller.weight.get());
     assert_eq!(weights.collect::<Vec<_>>(), [3, 1]);
+    let windows = policies
+        .callers
+        .iter()
+        .map(|caller| caller.repeat_window_s.map_or(0, NonZeroU32::get));
+    assert_eq!(windows.collect::<Vec<_>>(), [30, 0]);
     // Each of these keys is known, and no other: one letter more makes it unknown.
     for key in text
         .lines()
@@ -201,7 +209,7 @@ fn every_unknown_key_is_named_with_those_that_are_known() {
             15,
             1,
             "caller[0].key",
-            "name, key_sha256, tls_san, numbers, may, weight",
+            "name, key_sha256, tls_san, numbers, may, weight, repeat_window_s",
         ),
         (18, 3, "portfolios", "enforcement, number, caller, portfolio"),
     ];

@@ -99,6 +99,7 @@ pub(crate) fn caller(name: &str, numbers: &[u64], may: &[OperationClass]) -> Cal
         numbers: numbers.iter().map(|digits| id(*digits)).collect(),
         may: may.to_vec(),
         weight: NonZeroU32::MIN,
+        repeat_window_s: None,
     }
 }
 

@@ -138,6 +138,8 @@ fn what_is_not_said_has_the_documented_default() {
             header_timeout: Duration::from_secs(10),
             body_idle_timeout: Duration::from_secs(30),
             keep_alive_idle: Duration::from_secs(75),
+            body_min_bytes_per_s: 1024,
+            caller_share_percent: 25,
         }
     );
 }
@@ -195,6 +197,8 @@ upload_bytes = 1_073_741_824
 header_timeout_s = 1
 body_idle_timeout_s = 600
 keep_alive_idle_s = 5
+body_min_bytes_per_s = 0
+caller_share_percent = 100
 [audit]
 path = "trail"
 [telemetry]
@@ -230,6 +234,13 @@ log = "json"
     );
     assert_eq!(config.limits.json_bytes, 8192);
     assert_eq!(config.limits.body_idle_timeout, Duration::from_secs(600));
+    assert_eq!(
+        (
+            config.limits.body_min_bytes_per_s,
+            config.limits.caller_share_percent
+        ),
+        (0, 100)
+    );
     assert_eq!(
         config.audit,
         Some(Audit {

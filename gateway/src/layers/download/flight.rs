@@ -138,7 +138,9 @@ where
 const fn failure_of(error: &GatewayError) -> Failure {
     match error {
         GatewayError::MediaGone => Failure::Missing,
-        GatewayError::Unreachable | GatewayError::Unanswered(_) => Failure::Unreachable,
+        GatewayError::Unreachable | GatewayError::Unanswered(_) | GatewayError::Shed(_) => {
+            Failure::Unreachable
+        }
         GatewayError::UnusableAnswer(why) => Failure::Unusable(why),
         _ => Failure::BrokenOff,
     }

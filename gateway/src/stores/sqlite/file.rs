@@ -13,9 +13,10 @@ use crate::stores::StoreError;
 
 /// Marks a file as ours in SQLite's header: the letters "CRFW".
 const APPLICATION_ID: i64 = 0x4352_4657;
-/// The version of [`SCHEMA`], kept in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
-const SCHEMA: &str = "
+/// What brings a file from each version to the next; the version is kept in SQLite's `user_version`. Files of every version are
+/// about, so what stands here never changes.
+const MIGRATIONS: [&str; 2] = [PINS_AND_REGISTRATIONS, OUTCOMES];
+const PINS_AND_REGISTRATIONS: &str = "
     CREATE TABLE pin (
         media_id TEXT NOT NULL PRIMARY KEY,
         phone_number_id TEXT NOT NULL,
@@ -27,6 +28,24 @@ const SCHEMA: &str = "
         call TEXT NOT NULL CHECK (call IN ('register', 'deregister')),
         at_ms INTEGER NOT NULL CHECK (at_ms >= 0)
     ) STRICT;
+";
+/// Without `sealed`, `wamid` and `code` an outcome is not known (yet).
+const OUTCOMES: &str = "
+    CREATE TABLE outcome (
+        id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 32),
+        fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 32),
+        ends_ms INTEGER NOT NULL CHECK (ends_ms >= 0),
+        marker BLOB CHECK (length(marker) = 16),
+        sealed BLOB,
+        wamid TEXT,
+        code INTEGER
+    ) STRICT;
+    CREATE INDEX outcome_ends ON outcome (ends_ms);
+    CREATE INDEX outcome_marker ON outcome (marker) WHERE marker IS NOT NULL;
+    CREATE TABLE secret (
+        name TEXT NOT NULL PRIMARY KEY,
+        value BLOB NOT NULL CHECK (length(value) = 32)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// How long a write waits for somebody else's lock, such as an auditor's open transaction, before it fails.
@@ -98,7 +117,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
             return Err(StoreError::Newer {
                 path: path.to_owned(),
                 found,
-                known: SCHEMA_VERSION,
+                known: known_version(),
             });
         }
     }
@@ -126,27 +145,36 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Schema> {
     if !is_new && application != APPLICATION_ID {
         return Ok(Schema::Foreign);
     }
-    if version > SCHEMA_VERSION {
+    if version > known_version() {
         return Ok(Schema::Newer(version));
     }
-    // Only version 1 exists: a file of ours that has another one was not written by us.
-    if !is_new && version != SCHEMA_VERSION {
-        return Ok(Schema::Foreign);
-    }
+    let missing = match usize::try_from(version) {
+        Ok(0) if is_new => &MIGRATIONS[..],
+        // There is no version 0 of a file of ours.
+        Ok(version @ 1..) => MIGRATIONS.get(version..).unwrap_or_default(),
+        _ => return Ok(Schema::Foreign),
+    };
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-    if is_new {
+    if !missing.is_empty() {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(SCHEMA)?;
+        for migration in missing {
+            transaction.execute_batch(migration)?;
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        transaction.pragma_update(None, "user_version", known_version())?;
         transaction.commit()?;
     }
     Ok(Schema::Current)
+}
+
+/// The last version that this gateway knows.
+fn known_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn failed_at(path: &Path) -> impl FnOnce(io::Error) -> StoreError {

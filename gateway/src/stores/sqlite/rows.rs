@@ -145,6 +145,6 @@ fn call_named(name: &str) -> Option<RegistrationCall> {
 }
 
 /// Milliseconds as SQLite holds them; what lies beyond is the last of them.
-fn millis(time: Timestamp) -> i64 {
+pub(super) fn millis(time: Timestamp) -> i64 {
     i64::try_from(time.millis()).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,4 @@
 use std::fs;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -7,42 +6,12 @@ use curfew_policies::Origin;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use proptest::prelude::*;
-use tempfile::TempDir;
-use tokio::runtime::{Builder, Runtime};
 
 use super::super::Stores;
 use super::*;
-use crate::clock::ManualTime;
-
-const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-struct Bench {
-    folder: TempDir,
-    clock: Clock,
-    time: ManualTime,
-    runtime: Runtime,
-}
+use crate::stores::testing::{Bench, DAY, START};
 
 impl Bench {
-    fn new() -> Self {
-        let (clock, time) = Clock::manual(START);
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            clock,
-            time,
-            runtime: Builder::new_current_thread().build().unwrap(),
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("curfew.db")
-    }
-
-    fn open(&self) -> Result<Stores, StoreError> {
-        Stores::open(&self.path(), &self.clock, Minute::REAL)
-    }
-
     fn refusal(&self) -> StoreError {
         self.open().expect_err("the file must be refused")
     }
@@ -110,7 +79,7 @@ proptest! {
     #[test]
     fn after_reopening_the_same_pins_are_there(steps in steps()) {
         let bench = Bench::new();
-        let model = Stores::in_memory(&bench.clock, Minute::REAL).pins;
+        let model = Stores::in_memory(&bench.clock, Minute::REAL).unwrap().pins;
         let mut stores = bench.open().unwrap();
         for step in steps.into_iter().chain([Step::Reopen]) {
             match step {
@@ -222,12 +191,12 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_was() {
 fn a_file_of_a_newer_version_is_refused() {
     let bench = Bench::new();
     drop(bench.open().unwrap());
-    bench.auditor().pragma_update(None, "user_version", 2).unwrap();
+    bench.auditor().pragma_update(None, "user_version", 3).unwrap();
     assert!(matches!(
         bench.refusal(),
         StoreError::Newer {
-            found: 2,
-            known: 1,
+            found: 3,
+            known: 2,
             ..
         }
     ));

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cuts;
+mod deadlines;
 mod reuse;
 
 use std::future::Future;
@@ -354,8 +355,8 @@ impl Outcome {
     async fn of(answer: Result<MetaAnswer, ExchangeError>) -> Self {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(ExchangeError::Unsent(_)) => return Self::Unsent,
-            Err(ExchangeError::Broken(_)) => return Self::Broken,
+            Err(error) if error.is_unsent() => return Self::Unsent,
+            Err(_) => return Self::Broken,
         };
         let status = answer.status().as_u16();
         match soon(collect(answer.into_body(), 1 << 24)).await {

@@ -47,6 +47,20 @@ fn a_callers_weight_has_bounds() {
 }
 
 #[test]
+fn a_callers_window_for_repeated_sends_has_bounds() {
+    let rest = "name = \"a\"\ntls_san = \"a.example\"\nnumbers = [\"1001\"]\nmay = [\"send\"]";
+    for seconds in [1, 3600] {
+        let text = format!("{GOOD}[[caller]]\n{rest}\nrepeat_window_s = {seconds}\n");
+        let window = parse(&text).unwrap().callers[0].repeat_window_s;
+        assert_eq!(window.map(std::num::NonZero::get), Some(seconds));
+    }
+    for seconds in ["0", "3601", "-1", "1.5", "\"30\""] {
+        let lines = format!("{rest}\nrepeat_window_s = {seconds}");
+        assert_caller_problem(&lines, 9, "repeat_window_s", &["from 1 to 3600"]);
+    }
+}
+
+#[test]
 fn a_callers_name_is_short_plain_and_its_own() {
     let rest = "tls_san = \"a.example\"\nnumbers = [\"1001\"]\nmay = [\"send\"]";
     for name in ["", "two words", "naïve", "a/b", &"a".repeat(65)] {

@@ -148,6 +148,7 @@ fn mixed_up_files() -> impl Strategy<Value = String> {
         "templates = [\"a\", 1]",
         "unique_recipients_24h = 250",
         "weight = 2",
+        "repeat_window_s = 30",
         "[number.media]",
         "[number.sends]",
         "phone_number_id = \"1001\"",
