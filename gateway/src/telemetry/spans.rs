@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
+use curfew_policies::Reason;
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor as _};
@@ -11,6 +12,7 @@ use super::exchange::Seen;
 use super::trace::{Trace, Tracer};
 use super::{End, scope};
 use crate::clock::Moment;
+use crate::error::GatewayError;
 use crate::record::Record;
 
 /// Writes spans to a processor, which never makes anybody wait.
@@ -208,9 +210,14 @@ fn of_exchange(seen: &Seen) -> Vec<KeyValue> {
     attributes
 }
 
-/// What became of a request, in one word.
+/// What became of a request, in one word. What policy permitted and could not be done has failed, and is no refusal.
 pub(super) fn decision(record: &Record, end: End<'_>) -> &'static str {
+    let is_failure = |slug: &str| {
+        slug == GatewayError::OutcomeUnknown.slug() || end.status >= 500 && !Reason::SLUGS.contains(&slug)
+    };
     match (end.reason, record.observed_slug()) {
+        _ if end.status == 0 => "gone",
+        (Some(slug), _) if is_failure(slug) => "failed",
         (Some(_), _) => "refused",
         (None, Some(_)) => "observed",
         (None, None) => "allowed",

@@ -324,6 +324,65 @@ async fn meta_is_told_the_trace_and_no_more_where_the_configuration_says_so() {
 }
 
 #[tokio::test]
+async fn an_exchange_that_ends_after_its_requests_answer_began_is_told_too() {
+    let collector = Collector::start().await;
+    let mut setup = setup(&collector, 1.0);
+    // Past the cache, what comes from Meta goes to the caller as it comes.
+    setup.configure = |config| config.cache.max_bytes = 0;
+    let world = World::start(setup).await;
+    let client_of = world.client();
+    let media = client_of.upload(NO_STORAGE).await;
+    let url = client_of.get(&format!("/v23.0/{media}")).await.json()["url"]
+        .as_str()
+        .expect("a URL")
+        .to_owned();
+    let reply = client_of.get(&url).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.header("curfew-cache")),
+        (200, Some("bypass"))
+    );
+    let (spans, _) = spans(world, &collector).await;
+    let download = only(&spans, |span| server(span) && span.get("curfew.cache").is_some());
+    assert_eq!(download.get("curfew.cache").as_deref(), Some("bypass"));
+    assert_eq!(download.0.name, "GET /_curfew/media/{token}");
+    let fetch = only(&spans, |span| {
+        span.get("curfew.upstream").as_deref() == Some("media")
+    });
+    assert_eq!((fetch.trace(), fetch.parent()), (download.trace(), download.id()));
+    assert_eq!(fetch.get("http.response.status_code").as_deref(), Some("200"));
+    assert_eq!(fetch.get("error.type"), None);
+}
+
+#[tokio::test]
+async fn what_failed_is_told_apart_from_what_was_refused() {
+    let collector = Collector::start().await;
+    let world = world(&collector, 0.0).await;
+    let client_of = world.client();
+    client_of
+        .get("/v23.0/me")
+        .await
+        .assert_refused(403, 131_005, "unknown_operation");
+    world
+        .emulator
+        .fault(Fault::new(Operation::Send, Effect::ResetReply { after_bytes: 20 }).times(1));
+    client_of
+        .send_text(DEFAULT)
+        .await
+        .assert_refused(409, 131_000, "outcome_unknown");
+    let (spans, _) = spans(world, &collector).await;
+    for (reason, decision, route) in [
+        ("unknown_operation", "refused", None),
+        ("outcome_unknown", "failed", Some("/{phone_number_id}/messages")),
+    ] {
+        let request = only(&spans, |span| {
+            span.get("curfew.reason").as_deref() == Some(reason)
+        });
+        assert_eq!(request.get("curfew.decision").as_deref(), Some(decision));
+        assert_eq!(request.get("http.route").as_deref(), route);
+    }
+}
+
+#[tokio::test]
 async fn the_gateways_own_questions_belong_to_the_request_that_asked() {
     let collector = Collector::start().await;
     let world = world(&collector, 1.0).await;

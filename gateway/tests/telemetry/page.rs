@@ -162,6 +162,15 @@ async fn what_happened_is_counted_and_the_page_can_be_read() {
     assert!(page.sum("curfew_cache_size_bytes", &["curfew_state=\"held\""]) > 0.0);
     let number = "curfew_number=\"1001\"";
     assert_counts(&page, "curfew_limits_granted_total", &[number], 2.0);
+    for upstream in ["graph", "media"] {
+        let label = format!("curfew_upstream=\"{upstream}\"");
+        assert!(page.has("curfew_breaker_open"), "{:#?}", page.0);
+        assert_counts(&page, "curfew_breaker_open", &[&label], 0.0);
+    }
+    assert!(page.sum("curfew_guard_limit", &["curfew_kind=\"sends\""]) > 0.0);
+    // The buckets are ours: sends take less than the first of the usual ones.
+    let finest = page.0.keys().filter(|series| series.contains("le=\"0.0005\""));
+    assert!(finest.count() > 0);
     assert_counts(&page, "http_server_active_requests", &[], 0.0);
     assert_counts(&page, "http_client_active_requests", &[], 0.0);
     assert!(

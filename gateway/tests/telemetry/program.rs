@@ -153,6 +153,44 @@ async fn a_requests_log_line_has_the_ids_of_its_span() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sandbox_tells_a_collector_that_is_named() {
+    let collector = Collector::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let any = "127.0.0.1:0";
+    let endpoint = collector.endpoint();
+    let args = [
+        "sandbox",
+        "--json",
+        "--listen",
+        any,
+        "--admin-listen",
+        any,
+        "--otlp-endpoint",
+        &endpoint,
+    ];
+    let mut program = Program::start(folder.path(), &args);
+    let told: Value = serde_json::from_str(&program.out_line().await).expect("JSON");
+    let text = |name: &str| told[name].as_str().expect("a text").to_owned();
+    let address = text("base_url")
+        .trim_start_matches("http://")
+        .parse()
+        .expect("an address");
+    let client = Client::new(address).bearer(&text("token"));
+    client
+        .get("/v23.0/me")
+        .await
+        .assert_refused(403, 131_005, "unknown_operation");
+    program.terminate();
+    assert!(program.ended().await.success());
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 1);
+    assert_eq!(
+        spans[0].get("curfew.reason").as_deref(),
+        Some("unknown_operation")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_takes_nothing_costs_a_line_of_the_log_and_no_request() {
     let collector = Collector::refusing().await;
     let emulator = emulator().await;
