@@ -78,11 +78,7 @@ pub fn stack(
 
     ServiceBuilder::new()
         // Outermost: refusals and failures are seen too.
-        .layer(WatchLayer::new(
-            parts.clock.clone(),
-            Arc::new(connection),
-            parts.telemetry.clone(),
-        ))
+        .layer(WatchLayer::new(Arc::new(connection), parts.telemetry.clone()))
         // Errors become answers; nothing above can fail.
         .layer(RespondLayer)
         // Seen -> Identified: the front door's verdict, then who asks. Nobody learns anything before they are known.

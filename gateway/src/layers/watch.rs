@@ -15,7 +15,6 @@ use tower::{Layer, Service};
 
 use super::download::CURFEW_CACHE;
 use crate::call::{Answer, Seen};
-use crate::clock::{Clock, Moment};
 use crate::error::CURFEW_REASON;
 use crate::record::Record;
 use crate::server::ConnInfo;
@@ -24,7 +23,6 @@ use crate::telemetry::{End, Telemetry};
 /// The layer.
 #[derive(Clone, Debug)]
 pub struct WatchLayer {
-    clock: Clock,
     connection: Arc<ConnInfo>,
     telemetry: Telemetry,
 }
@@ -32,9 +30,8 @@ pub struct WatchLayer {
 impl WatchLayer {
     /// Watches the requests of one connection.
     #[must_use]
-    pub const fn new(clock: Clock, connection: Arc<ConnInfo>, telemetry: Telemetry) -> Self {
+    pub const fn new(connection: Arc<ConnInfo>, telemetry: Telemetry) -> Self {
         Self {
-            clock,
             connection,
             telemetry,
         }
@@ -47,7 +44,6 @@ impl<S> Layer<S> for WatchLayer {
     fn layer(&self, inner: S) -> Watch<S> {
         Watch {
             inner,
-            clock: self.clock.clone(),
             connection: Arc::clone(&self.connection),
             telemetry: self.telemetry.clone(),
         }
@@ -58,7 +54,6 @@ impl<S> Layer<S> for WatchLayer {
 #[derive(Clone, Debug)]
 pub struct Watch<S> {
     inner: S,
-    clock: Clock,
     connection: Arc<ConnInfo>,
     telemetry: Telemetry,
 }
@@ -77,7 +72,6 @@ where
 
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
         let record = Arc::new(self.telemetry.begin(request.method(), request.headers()));
-        let started = self.clock.monotonic();
         let inner = self.inner.call(Seen {
             request,
             record: Arc::clone(&record),
@@ -87,9 +81,7 @@ where
             inner,
             line: Line {
                 record,
-                clock: self.clock.clone(),
                 telemetry: self.telemetry.clone(),
-                started,
                 is_written: false,
             },
         }
@@ -109,9 +101,7 @@ pin_project! {
 /// not wait for may have reached Meta all the same.
 struct Line {
     record: Arc<Record>,
-    clock: Clock,
     telemetry: Telemetry,
-    started: Moment,
     is_written: bool,
 }
 
@@ -119,7 +109,7 @@ impl Line {
     /// Writes it, with status 0 where there was none.
     fn write(&mut self, end: End<'_>, outcome: Option<&str>) {
         self.is_written = true;
-        self.telemetry.end(&self.record, end);
+        let took = self.telemetry.end(&self.record, end);
         let trace = self.record.trace();
         let End { status, reason, .. } = end;
         tracing::info!(
@@ -132,7 +122,7 @@ impl Line {
             observed = self.record.observed_slug(),
             unverified = self.record.unverified_use(),
             waited_micros = self.record.wait().map(|(_, wait)| micros(wait)),
-            micros = micros(self.clock.monotonic().since(self.started)),
+            micros = micros(took),
             trace_id = trace.map(|trace| tracing::field::display(trace.trace_id())),
             span_id = trace.map(|trace| tracing::field::display(trace.span_id())),
             "request"

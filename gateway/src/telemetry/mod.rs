@@ -188,11 +188,14 @@ impl Telemetry {
         Record::new(method, self.0.tracer.begin(headers))
     }
 
-    /// Tells how a request ended: counts it, and writes its spans if they are kept.
-    pub fn end(&self, record: &Record, end: End<'_>) {
-        let Some(trace) = record.trace() else { return };
+    /// Tells how a request ended: counts it, and writes its spans if they are kept. Says how long it took.
+    pub fn end(&self, record: &Record, end: End<'_>) -> Duration {
+        let Some(trace) = record.trace() else {
+            return Duration::ZERO;
+        };
         let now = self.0.clock.monotonic();
-        self.0.metrics.end(record, end, now.since(trace.began));
+        let took = now.since(trace.began);
+        self.0.metrics.end(record, end, took);
         let is_notable =
             end.status == 0 || end.status >= 400 || end.reason.is_some() || record.observed_slug().is_some();
         let is_kept = self.0.spans.is_some() && (trace.is_sampled || is_notable);
@@ -200,6 +203,7 @@ impl Telemetry {
         if let (Some(seen), Some(spans)) = (seen, &self.0.spans) {
             spans.write(&self.0.tracer, record, trace, end, now, &seen);
         }
+        took
     }
 
     /// An exchange with Meta begins.

@@ -30,6 +30,7 @@ struct Taken {
     traces: Vec<ExportTraceServiceRequest>,
     metrics: Vec<ExportMetricsServiceRequest>,
     bytes: Vec<u8>,
+    keys: Vec<String>,
     /// Whether it refuses instead.
     refuses: bool,
 }
@@ -70,6 +71,7 @@ impl Collector {
 
     async fn take(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let path = request.uri().path().to_owned();
+        let key = request.headers().get("x-key").cloned();
         let content_type = request.headers().get("content-type").cloned();
         assert_eq!(content_type.expect("a type"), "application/x-protobuf");
         let body = request
@@ -85,6 +87,9 @@ impl Collector {
             return Ok(response);
         }
         taken.bytes.extend_from_slice(&body);
+        taken
+            .keys
+            .extend(key.and_then(|key| key.to_str().map(ToOwned::to_owned).ok()));
         match path.as_str() {
             "/v1/traces" => taken
                 .traces
@@ -137,6 +142,11 @@ impl Collector {
             .flat_map(|resource| &resource.scope_metrics)
             .flat_map(|scope| &scope.metrics);
         metrics.map(|metric| metric.name.clone()).collect()
+    }
+
+    /// The values of `X-Key`, one of each request that had it.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.taken().keys.clone()
     }
 
     /// Everything as it came.

@@ -330,13 +330,13 @@ async fn an_exchange_that_ends_after_its_requests_answer_began_is_told_too() {
     // Past the cache, what comes from Meta goes to the caller as it comes.
     setup.configure = |config| config.cache.max_bytes = 0;
     let world = World::start(setup).await;
-    let client_of = world.client();
-    let media = client_of.upload(NO_STORAGE).await;
-    let url = client_of.get(&format!("/v23.0/{media}")).await.json()["url"]
+    let caller = world.client();
+    let media = caller.upload(NO_STORAGE).await;
+    let url = caller.get(&format!("/v23.0/{media}")).await.json()["url"]
         .as_str()
         .expect("a URL")
         .to_owned();
-    let reply = client_of.get(&url).await;
+    let reply = caller.get(&url).await;
     assert_eq!(
         (reply.status.as_u16(), reply.header("curfew-cache")),
         (200, Some("bypass"))
@@ -357,15 +357,15 @@ async fn an_exchange_that_ends_after_its_requests_answer_began_is_told_too() {
 async fn what_failed_is_told_apart_from_what_was_refused() {
     let collector = Collector::start().await;
     let world = world(&collector, 0.0).await;
-    let client_of = world.client();
-    client_of
+    let caller = world.client();
+    caller
         .get("/v23.0/me")
         .await
         .assert_refused(403, 131_005, "unknown_operation");
     world
         .emulator
         .fault(Fault::new(Operation::Send, Effect::ResetReply { after_bytes: 20 }).times(1));
-    client_of
+    caller
         .send_text(DEFAULT)
         .await
         .assert_refused(409, 131_000, "outcome_unknown");

@@ -168,7 +168,9 @@ async fn the_sandbox_tells_a_collector_that_is_named() {
         "--otlp-endpoint",
         &endpoint,
     ];
-    let mut program = Program::start(folder.path(), &args);
+    // What a collector asks for before it takes anything, as every OTLP exporter has it.
+    let variables = [("OTEL_EXPORTER_OTLP_HEADERS", "x-key=let-me-in")];
+    let mut program = Program::start_with(folder.path(), &args, &variables);
     let told: Value = serde_json::from_str(&program.out_line().await).expect("JSON");
     let text = |name: &str| told[name].as_str().expect("a text").to_owned();
     let address = text("base_url")
@@ -184,6 +186,11 @@ async fn the_sandbox_tells_a_collector_that_is_named() {
     assert!(program.ended().await.success());
     let spans = collector.spans();
     assert_eq!(spans.len(), 1);
+    let keys = collector.keys();
+    assert!(
+        keys.len() >= 2 && keys.iter().all(|key| key == "let-me-in"),
+        "{keys:?}"
+    );
     assert_eq!(
         spans[0].get("curfew.reason").as_deref(),
         Some("unknown_operation")
