@@ -53,6 +53,26 @@ impl Room {
     }
 }
 
+/// `body` in the room that `original` has, which is held for as long as `body` is.
+#[must_use]
+pub fn held_for(original: Bytes, body: Bytes) -> Bytes {
+    struct InPlaceOf {
+        body: Bytes,
+        _original: Bytes,
+    }
+
+    impl AsRef<[u8]> for InPlaceOf {
+        fn as_ref(&self) -> &[u8] {
+            &self.body
+        }
+    }
+
+    Bytes::from_owner(InPlaceOf {
+        body,
+        _original: original,
+    })
+}
+
 struct Held {
     body: Bytes,
     _room: OwnedSemaphorePermit,
@@ -67,6 +87,17 @@ impl AsRef<[u8]> for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_for_a_body_keeps_its_room() {
+        let budget = JsonBudget::of(10);
+        let body = budget.take(10).unwrap().hold(Bytes::from_static(b"0123456789"));
+        let instead = held_for(body, Bytes::from_static(b"another"));
+        assert_eq!(instead, "another");
+        assert!(budget.take(1).is_none());
+        drop(instead);
+        assert!(budget.take(10).is_some());
+    }
 
     #[test]
     fn bodies_fill_no_more_than_the_budget() {

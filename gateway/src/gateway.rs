@@ -27,7 +27,7 @@ use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
-use crate::layers::graph_token::{GraphTokenLayer, url_signer};
+use crate::layers::graph_token::{GraphTokenLayer, marker_key, url_signer};
 use crate::layers::once::Once;
 use crate::layers::pace::Pacer;
 use crate::layers::reuse::Reuse;
@@ -36,11 +36,12 @@ use crate::stack::{Parts, stack};
 use crate::stores::limits::{Event, RecipientKey, SendLimits, WaitingRoom};
 use crate::stores::media_cache::{EndReason, Ended, MediaCache, PurgeOrder, Scope};
 use crate::stores::{
-    CryptoUnavailable, DenialBudget, KnownUploads, Outcomes, SettingsReadings, StoreError, Stores,
-    TemplateClasses, UrlGrants, UrlSigner,
+    CryptoUnavailable, DenialBudget, KnownUploads, Outcomes, SeenEvents, SettingsReadings, StoreError,
+    Stores, TemplateClasses, UrlGrants, UrlSigner,
 };
 use crate::telemetry::{self, Observed, Telemetry, TelemetryError};
 use crate::upstream::Upstream;
+use crate::webhooks::{InboundBooks, WebhookListener};
 
 /// How long requests under way may go on once the gateway is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,12 +67,12 @@ pub enum StartError {
     /// The listener's TLS files cannot be used.
     #[error("TLS cannot be set up: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Tls(Vec<TlsError>),
-    /// The upstream's private roots cannot be used.
-    #[error("upstream.ca_file cannot be used")]
+    /// The private roots of the upstream, or of the receiver of webhooks, cannot be used.
+    #[error("ca_file cannot be used")]
     Roots(#[from] PemError),
     /// No TLS client can be built: the system has no roots that it could trust.
     #[error(
-        "TLS towards Meta cannot be set up: {0}; install the system's CA certificates or name upstream.ca_file"
+        "TLS towards Meta or the receiver of webhooks cannot be set up: {0}; install the system's CA certificates or name ca_file"
     )]
     ClientTls(String),
     /// The upstream's origin does not make a URL.
@@ -80,6 +81,9 @@ pub enum StartError {
     /// No randomness, or no key.
     #[error("no signing key can be made")]
     Crypto(#[from] CryptoUnavailable),
+    /// Webhooks are to be taken, and what Meta signs them with is not known.
+    #[error("[webhooks] needs upstream.app_secret, which Meta signs with")]
+    NoAppSecret,
     /// What is told of the gateway cannot be told.
     #[error("telemetry cannot be set up")]
     Telemetry(#[from] TelemetryError),
@@ -100,6 +104,8 @@ pub struct Gateway {
     minute: Minute,
     readiness: Readiness,
     has_token: bool,
+    settles: bool,
+    webhooks: Option<WebhookListener>,
 }
 
 /// The policies in force.
@@ -108,12 +114,24 @@ pub struct InForce {
     media_cache: MediaCache,
     send_limits: SendLimits,
     has_token: bool,
+    settles: bool,
 }
 
-/// Policies that name callers cannot be put in force in a gateway that was started without a token of its own.
+/// Why policies cannot be put in force in a gateway that was started for others.
 #[derive(Clone, Copy, Debug, Error)]
-#[error("they name callers, which takes upstream.token, and the gateway was started without one: restart it")]
-pub struct NoToken;
+pub enum NotReplaced {
+    /// They name callers, and it has no token of its own.
+    #[error(
+        "they name callers, which takes upstream.token, and the gateway was started without one: restart it"
+    )]
+    NoToken,
+    /// They let webhooks settle sends, and it takes none, or cannot sign what it hands on.
+    #[error(
+        "they have settle_unknown, which takes [webhooks] with a delivery_secret, and the gateway was started without: \
+         restart it"
+    )]
+    NoWebhooks,
+}
 
 impl InForce {
     /// Puts `new` in force for requests that come from now on, and ends at once what is kept and would not be under `new`. A
@@ -121,10 +139,13 @@ impl InForce {
     ///
     /// # Errors
     ///
-    /// [`NoToken`]; then nothing changes.
-    pub fn replace(&self, new: PolicySet) -> Result<(), NoToken> {
+    /// [`NotReplaced`]; then nothing changes.
+    pub fn replace(&self, new: PolicySet) -> Result<(), NotReplaced> {
         if !new.callers.is_empty() && !self.has_token {
-            return Err(NoToken);
+            return Err(NotReplaced::NoToken);
+        }
+        if !self.settles && config::settling_number(&new).is_some() {
+            return Err(NotReplaced::NoWebhooks);
         }
         self.send_limits.apply(&new);
         adopt(&self.policies, &self.media_cache, new);
@@ -184,6 +205,23 @@ impl Gateway {
             limits,
             drain_timeout: DRAIN_TIMEOUT,
         };
+        let webhooks = match (&config.webhooks, &config.upstream.app_secret) {
+            (None, _) => None,
+            (Some(_), None) => return Err(StartError::NoAppSecret),
+            (Some(webhooks), Some(app_secret)) => {
+                let books = InboundBooks {
+                    limits: parts.books.limits.clone(),
+                    pins: stores.pins.clone(),
+                    policies: Arc::clone(&parts.policies),
+                    seen: SeenEvents::new(parts.clock.clone(), minute),
+                    markers: marker_key(app_secret)?,
+                    outcomes: [parts.once.outcomes.clone(), parts.once.repeats.clone()],
+                    clock: parts.clock.clone(),
+                    minute,
+                };
+                Some(WebhookListener::bind(webhooks, app_secret, &options, books).await?)
+            }
+        };
         Ok(Self {
             listener,
             admin_listener,
@@ -195,6 +233,11 @@ impl Gateway {
             minute,
             readiness: Readiness::default(),
             has_token: config.upstream.token.is_some(),
+            settles: config
+                .webhooks
+                .as_ref()
+                .is_some_and(|webhooks| webhooks.delivery_secret.is_some()),
+            webhooks,
         })
     }
 
@@ -216,6 +259,15 @@ impl Gateway {
         self.admin_listener.local_addr()
     }
 
+    /// Where Meta connects with its webhooks; `None` if it does not.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn webhook_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.webhooks.as_ref().map(WebhookListener::address).transpose()
+    }
+
     /// The policies in force, to be replaced while it serves.
     #[must_use]
     pub fn policies(&self) -> InForce {
@@ -224,6 +276,7 @@ impl Gateway {
             media_cache: self.media_cache.clone(),
             send_limits: self.parts.books.limits.clone(),
             has_token: self.has_token,
+            settles: self.settles,
         }
     }
 
@@ -241,6 +294,8 @@ impl Gateway {
             minute,
             readiness,
             has_token: _,
+            settles: _,
+            webhooks,
         } = self;
         // In a task of its own: no end waits for whatever else this one has to do. It ends with the set.
         let mut reaper = JoinSet::new();
@@ -277,10 +332,21 @@ impl Gateway {
         );
         readiness.set(true);
         let exchanges = parts.books.exchanges.clone();
+        let (stop_webhooks, mut webhooks_stopped) = watch::channel(false);
+        // Boxed: most gateways have none, and its state is large.
+        let webhooks = Box::pin(async {
+            if let Some(webhooks) = webhooks {
+                let stopped = async {
+                    let _ = webhooks_stopped.wait_for(|stopped| *stopped).await;
+                };
+                webhooks.serve(stopped).await;
+            }
+        });
         let callers = async {
             let shutdown = async {
                 shutdown.await;
                 readiness.set(false);
+                let _ = stop_webhooks.send(true);
             };
             let drained = serve(
                 listener,
@@ -307,7 +373,7 @@ impl Gateway {
             drained
         };
         let drained = tokio::select! {
-            (drained, _) = async { tokio::join!(callers, admin) } => drained,
+            (drained, ..) = async { tokio::join!(callers, admin, webhooks) } => drained,
             never = sweep(stores, grants, known_uploads, &once, minute) => match never {},
         };
         media_cache.purge(Scope::All, PurgeOrder::Shutdown);
@@ -379,7 +445,7 @@ async fn sweep(
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| StartError::Listen { address, source })
@@ -437,7 +503,8 @@ fn parts(
         minute,
     };
     let readings = SettingsReadings::new(clock.clone(), minute);
-    let meta = Upstream::new(client_tls(upstream.ca_file.as_deref(), meta_has_tls(config))?);
+    let needs_tls = upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https);
+    let meta = Upstream::new(client_tls(upstream.ca_file.as_deref(), needs_tls)?);
     let guard = Guard::new(clock.clone(), config.limits.caller_share_percent);
     let telemetry = telemetry(config, clock.clone())?;
     telemetry.observe(Observed {
@@ -509,6 +576,10 @@ fn parts(
             outcomes: stores.outcomes,
             repeats: Outcomes::in_memory(clock.clone(), Once::REPEATS_BYTES)?,
             minute,
+            markers: match (&config.webhooks, &upstream.app_secret) {
+                (Some(_), Some(app_secret)) => Some(marker_key(app_secret)?),
+                _ => None,
+            },
         }),
         guard,
         telemetry,
@@ -545,13 +616,11 @@ fn telemetry(config: &Config, clock: Clock) -> Result<Telemetry, StartError> {
     Ok(telemetry)
 }
 
-fn meta_has_tls(config: &Config) -> bool {
-    let upstream = &config.upstream;
-    upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https)
-}
-
-/// What the gateway trusts on its way out: private roots if it is given any, else the system's.
-fn client_tls(ca_file: Option<&Path>, needs_tls: bool) -> Result<rustls::ClientConfig, StartError> {
+/// What the gateway trusts on its way out: private roots if it has any, else the system's.
+pub(crate) fn client_tls(
+    ca_file: Option<&Path>,
+    needs_tls: bool,
+) -> Result<rustls::ClientConfig, StartError> {
     use rustls_platform_verifier::BuilderVerifierExt as _;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)

@@ -23,4 +23,5 @@ pub mod stack;
 pub mod stores;
 pub mod telemetry;
 pub mod upstream;
+pub mod webhooks;
 pub mod wiped_io;

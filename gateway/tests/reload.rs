@@ -131,6 +131,32 @@ async fn callers_are_not_taken_where_the_gateway_has_no_token_for_them() {
 }
 
 #[tokio::test]
+async fn sends_are_not_marked_where_the_gateway_takes_no_webhooks() {
+    let mut world = World::start().await;
+    let media = world.upload().await;
+    let folder = world.folder.path();
+    let path = folder.join("curfew.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    for secret in ["app-secret", "delivery-secret", "verify-token"] {
+        fs::write(folder.join(secret), secret).unwrap();
+    }
+    let webhooks = "app_secret = { file = \"app-secret\" }\n[webhooks]\nlisten = \"127.0.0.1:0\"\n\
+        verify_token = { file = \"verify-token\" }\ndelivery_secret = { file = \"delivery-secret\" }\n\
+        deliver_to = \"http://127.0.0.1:9/\"\n";
+    fs::write(&path, format!("{config}{webhooks}")).unwrap();
+    let settling = format!(
+        "{}[number.sends]\nsettle_unknown = true\n",
+        policies("cache_minutes = 0")
+    );
+    let line = world.reload(&settling, "policies not reloaded").await;
+    assert!(
+        line.contains("settle_unknown") && line.contains("[webhooks]"),
+        "{line}"
+    );
+    assert_eq!(world.download(media).await, "miss", "what was in force is");
+}
+
+#[tokio::test]
 async fn wrong_policies_change_nothing() {
     let mut world = World::start().await;
     let media = world.upload().await;

@@ -37,8 +37,10 @@ pub struct Pin {
 pub enum Origin {
     /// Meta's answer to an upload of ours.
     Upload,
-    /// Meta's answer to a question after it, or a webhook: taken as inbound, which has the shorter life.
+    /// Meta's answer to a question after it: taken as inbound, which has the shorter life. When that began is not known.
     Inbound,
+    /// Meta's webhook, which says when it came in.
+    Webhook,
     /// It was deleted through the gateway; the pin stays as a gravestone until its end.
     Deleted,
 }

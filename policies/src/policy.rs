@@ -133,6 +133,9 @@ pub struct SendsPolicy {
     pub max_wait_ms: u32,
     /// What the classes of messages have of their own.
     pub classes: SendClasses,
+    /// Whether sends carry a marker of the gateway's in `biz_opaque_callback_data`, so that a later status webhook can settle
+    /// a send whose outcome is not known. Callers' own values are kept inside it.
+    pub settle_unknown: bool,
 }
 
 impl SendsPolicy {

@@ -119,7 +119,12 @@ mod tests {
     }
 
     fn origins() -> impl Strategy<Value = Origin> {
-        prop_oneof![Just(Origin::Upload), Just(Origin::Inbound), Just(Origin::Deleted)]
+        prop_oneof![
+            Just(Origin::Upload),
+            Just(Origin::Inbound),
+            Just(Origin::Webhook),
+            Just(Origin::Deleted)
+        ]
     }
 
     proptest! {

@@ -64,6 +64,16 @@ impl StorageMode {
         !matches!(self, Self::Default)
     }
 
+    /// For how many minutes Meta keeps what users send: seven days, under No Storage one hour (Cloud API, "Media" and
+    /// "No Storage").
+    #[must_use]
+    pub const fn inbound_media_minutes(self) -> u32 {
+        match self {
+            Self::Default | Self::InCountry(_) => 7 * 24 * 60,
+            Self::NoStorage => 60,
+        }
+    }
+
     /// The word that `policies.toml` uses for it.
     #[must_use]
     pub const fn name(self) -> &'static str {

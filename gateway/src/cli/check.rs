@@ -162,6 +162,12 @@ fn write_number(number: &NumberPolicy, callers: &[CallerPolicy], out: &mut impl 
             sends.kept_for_inbound
         )?;
     }
+    if sends.settle_unknown {
+        writeln!(
+            out,
+            "  sends of unknown outcome: settled by Meta's status webhooks"
+        )?;
+    }
     for (class, limited) in &sends.classes.when_limited {
         let limited = match limited {
             WhenLimited::Wait => "wait",

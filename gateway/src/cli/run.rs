@@ -43,6 +43,9 @@ pub(super) async fn run(args: Run) -> Result<(), Failure> {
     let in_force = gateway.policies();
     let reloads = signals::at_each_reload(|| reload(&args.config, &in_force));
     tracing::info!(address = %gateway.address()?, admin = %gateway.admin_address()?, "listening");
+    if let Some(address) = gateway.webhook_address()? {
+        tracing::info!(%address, "listening for webhooks");
+    }
     let drained = tokio::select! {
         drained = gateway.serve(told_to_end) => drained,
         never = reloads => match never {},

@@ -125,6 +125,7 @@ fn config(args: &Sandbox, policies: &PolicySet, emulator: &Emulator) -> Result<C
             otlp_endpoint: args.otlp_endpoint.clone(),
             ..Telemetry::default()
         },
+        webhooks: None,
     })
 }
 

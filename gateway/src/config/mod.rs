@@ -20,7 +20,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use curfew_policies::PolicySet;
+use curfew_policies::{PhoneNumberId, PolicySet};
 use secrecy::SecretString;
 
 use crate::guard::CALLER_SHARE_PERCENT;
@@ -29,7 +29,7 @@ pub use crate::stores::media_cache::CacheLimits;
 pub use file::Unreadable;
 pub use origin::{Origin, OriginError, PublicUrl};
 pub use problem::{Problem, Problems};
-pub use read::OtlpEndpoint;
+pub use read::{OtlpEndpoint, ReceiverUrl, Webhooks};
 pub use secret::Environment;
 pub use tls::{PemError, TlsError, TlsFiles, roots};
 
@@ -70,11 +70,23 @@ pub struct Config {
     pub audit: Option<Audit>,
     /// What is told of what the gateway does, and where.
     pub telemetry: Telemetry,
+    /// Where Meta's webhooks come in, if they do.
+    pub webhooks: Option<Webhooks>,
 }
 
 impl Config {
     /// Where the operator's listener is unless the file says otherwise.
     pub const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+}
+
+/// The first number, by its id, whose sends are to be settled by webhooks: that takes `[webhooks]` and its
+/// `delivery_secret`.
+pub(crate) fn settling_number(policies: &PolicySet) -> Option<PhoneNumberId> {
+    let settling = policies
+        .numbers
+        .values()
+        .filter(|number| number.sends.settle_unknown);
+    settling.map(|number| number.phone_number_id).min()
 }
 
 /// How Meta is reached.

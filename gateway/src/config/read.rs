@@ -17,6 +17,10 @@ use super::secret::{self, Environment};
 use super::tls::{self, TlsFiles};
 use super::{Audit, CacheLimits, Config, Limits, Loaded, LogFormat, StoreConfig, Telemetry, Upstream, file};
 
+mod webhooks;
+
+pub use webhooks::{ReceiverUrl, Webhooks};
+
 /// The most that `policies.toml` may have, in bytes: 100 000 numbers with everything written out.
 const POLICIES_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -98,6 +102,8 @@ struct Found {
     upstream: Upstream,
     /// Where the token stands, even if it could not be read.
     token: Option<Place>,
+    /// The same of the app secret.
+    app_secret: Option<Place>,
     table: Place,
 }
 
@@ -123,7 +129,13 @@ impl<'t> Reader<'_, 't> {
         let limits = self.limits(&mut root);
         let audit = self.audit(&mut root);
         let telemetry = self.telemetry(&mut root);
-        if let Policies::Right(_, policies) = &policies {
+        let right = match &policies {
+            Policies::Right(_, policies) => Some(policies),
+            Policies::Wrong(_) | Policies::Missing => None,
+        };
+        let others: Vec<_> = listen.into_iter().chain([admin_listen]).collect();
+        let webhooks = self.webhooks(&mut root, &found, &others, right);
+        if let Some(policies) = right {
             self.callers(policies, listen, &found, tls.as_ref(), root.place());
         }
         root.finish(&mut self.report);
@@ -143,6 +155,7 @@ impl<'t> Reader<'_, 't> {
                     limits,
                     audit,
                     telemetry,
+                    webhooks,
                 },
                 policies,
             }),
@@ -266,13 +279,7 @@ impl<'t> Reader<'_, 't> {
                 .filter_map(|entry| entry.parse(report, str::parse::<Origin>));
             Some(media.collect())
         });
-        let ca_file = table.take("ca_file").and_then(|entry| {
-            let path = entry.path(self.directory, report)?;
-            tls::roots(&path)
-                .map_err(|why| report.add(entry.place(), format!("names a file that {why}")))
-                .ok()?;
-            Some(path)
-        });
+        let ca_file = self.roots(&mut table);
         let mut places = Vec::new();
         let mut secret = |key| {
             let entry = table.take(key)?;
@@ -289,11 +296,23 @@ impl<'t> Reader<'_, 't> {
                 app_secret,
                 ca_file,
             },
-            token: places.into_iter().find(|place| place.is("token")),
+            token: places.iter().find(|place| place.is("token")).cloned(),
+            app_secret: places.iter().find(|place| place.is("app_secret")).cloned(),
             table: table.place().clone(),
         };
         table.finish(&mut self.report);
         found
+    }
+
+    /// The private roots that `ca_file` names.
+    fn roots(&mut self, table: &mut Table<'t>) -> Option<PathBuf> {
+        let report = &mut self.report;
+        let entry = table.take("ca_file")?;
+        let path = entry.path(self.directory, report)?;
+        tls::roots(&path)
+            .map_err(|why| report.add(entry.place(), format!("names a file that {why}")))
+            .ok()?;
+        Some(path)
     }
 
     fn store(&mut self, root: &mut Table<'t>) -> StoreConfig {

@@ -250,7 +250,7 @@ impl MediaMetadata<'_> {
 }
 
 /// Where a raw value borrowed from `body` stands in it.
-fn span(body: &[u8], raw: &RawValue) -> (usize, usize) {
+pub(super) fn span(body: &[u8], raw: &RawValue) -> (usize, usize) {
     let start = raw.get().as_ptr().addr().saturating_sub(body.as_ptr().addr());
     (start, start + raw.get().len())
 }

@@ -13,6 +13,7 @@ use std::fmt;
 use thiserror::Error;
 
 mod keys;
+mod members;
 mod name;
 mod path;
 mod walk;
@@ -22,6 +23,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use members::{Members, Text};
 pub use name::names_parameter;
 pub(crate) use name::{is_plain, part_names};
 pub(crate) use path::Path;

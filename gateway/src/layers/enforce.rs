@@ -21,12 +21,14 @@ use super::graph_token::caller_key;
 use super::once::Ticket;
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
+use crate::budget::held_for;
 use crate::call::{
     Answer, Call, Context, Credential, Destination, Paced, Payload, Principal, Purpose, SendFacts,
 };
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::file_offset::FileOffset;
+use crate::graph::marker::{Marker, MarkerKey};
 use crate::graph::media_host::MediaUrl;
 use crate::graph::message::Recipient;
 use crate::graph::multipart::{
@@ -150,6 +152,23 @@ impl Permitted {
     #[must_use]
     pub const fn settings(&self) -> SettingsFact {
         self.call.settings
+    }
+
+    /// Writes a new marker into a send whose number's policy lets webhooks settle it, if there is room for one. Of what was
+    /// judged nothing else changes.
+    pub fn mark(&mut self, key: &MarkerKey) -> Option<Marker> {
+        let number = self.as_send()?.number;
+        let policy = self.call.context.principal.policies.numbers.get(&number)?;
+        let Payload::Json(body) = &mut self.call.payload else {
+            return None;
+        };
+        if !policy.sends.settle_unknown {
+            return None;
+        }
+        let marker = Marker::random().ok()?;
+        let stamped = key.stamped(number, &marker, body)?;
+        *body = held_for(body.clone(), stamped);
+        Some(marker)
     }
 
     /// The send that it is, and by which key its caller will know it again; `None` if it is no send.

@@ -9,8 +9,8 @@ use std::task::{Context as TaskContext, Poll};
 
 use curfew_policies::{
     Decision, Facts, Generation, MediaFact, MediaId, MessageKind, Minute, NumberPolicy, Operation, Origin,
-    PhoneNumberId, Pin, Request, SendClass, SettingsFact, StorageMode, Subject, UnknownIds,
-    UnverifiedOperation, Upload, decide,
+    PhoneNumberId, Pin, Request, SendClass, SettingsFact, Subject, UnknownIds, UnverifiedOperation, Upload,
+    decide,
 };
 use http::HeaderMap;
 use http::header::ACCEPT;
@@ -38,10 +38,6 @@ use crate::stores::{
     UploadTag, UrlSigner,
 };
 use crate::upstream::{ExchangeError, MetaAnswer};
-
-/// Inbound media live seven days, under No Storage one hour (Cloud API, "Media" and "No Storage").
-const INBOUND_MINUTES: u32 = 7 * 24 * 60;
-const INBOUND_NO_STORAGE_MINUTES: u32 = 60;
 
 /// The stores that facts come from.
 #[derive(Clone)]
@@ -482,10 +478,7 @@ where
             }
             Ok(Owned::Theirs(_)) => {
                 question.give_back();
-                let minutes = match policy.storage {
-                    StorageMode::NoStorage => INBOUND_NO_STORAGE_MINUTES,
-                    StorageMode::Default | StorageMode::InCountry(_) => INBOUND_MINUTES,
-                };
+                let minutes = policy.storage.inbound_media_minutes();
                 let pin = Pin {
                     number,
                     ends: asked_at.after(self.sources.minute.times(minutes)),

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{constant_time, hmac};
 use curfew_policies::Minute;
 use futures_util::future::Either;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
@@ -22,6 +22,7 @@ use super::enforce::{Exchange, ExchangeParts, ExchangeTarget};
 use crate::body::Outbound;
 use crate::call::{Context, Credential, Principal};
 use crate::graph::file_offset::FILE_OFFSET;
+use crate::graph::marker::MarkerKey;
 use crate::guard::{CallerKey, Guard};
 use crate::stores::outcomes::{Asker, Name, Sending};
 use crate::stores::{CallerTag, CryptoUnavailable, Outcomes, UrlSigner};
@@ -29,7 +30,8 @@ use crate::telemetry::TRACEPARENT;
 use crate::upstream::{ExchangeError, MetaAnswer};
 
 /// Fixed and not empty: some values fail at the media host.
-const OUR_USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("curfew/", env!("CARGO_PKG_VERSION")));
+pub(crate) const OUR_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("curfew/", env!("CARGO_PKG_VERSION")));
 
 /// The layer.
 #[derive(Clone)]
@@ -84,6 +86,28 @@ impl<S> Layer<S> for GraphTokenLayer {
 /// When the cryptographic library refuses.
 pub fn url_signer(token: &SecretString, minute: Minute) -> Result<UrlSigner, CryptoUnavailable> {
     UrlSigner::derived_from(bytes_of(token), minute)
+}
+
+/// The key that `secret` is to HMAC-SHA256, as Meta signs its webhooks with the app's (Cloud API, "Create a webhook
+/// endpoint").
+#[must_use]
+pub fn signing_key(secret: &SecretString) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, bytes_of(secret))
+}
+
+/// What the gateway's own markers are signed with. Instances that share the app's secret know each other's.
+///
+/// # Errors
+///
+/// When the cryptographic library refuses.
+pub fn marker_key(app_secret: &SecretString) -> Result<MarkerKey, CryptoUnavailable> {
+    MarkerKey::derived_from(bytes_of(app_secret))
+}
+
+/// Whether `text` is the secret. How long that takes says nothing but whether the lengths are equal.
+#[must_use]
+pub fn is_secret(secret: &SecretString, text: &str) -> bool {
+    constant_time::verify_slices_are_equal(bytes_of(secret), text.as_bytes()).is_ok()
 }
 
 /// Stands for whoever asks: for a caller of the policy, or in pass-through for whoever has the token that came.

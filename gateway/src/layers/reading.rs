@@ -29,11 +29,11 @@ use crate::server::{BodyReadError, FrontDoorRefusal};
 use crate::upstream::{CollectError, collect};
 
 /// What JSON bodies may fill.
-pub(super) struct JsonRoom<'a> {
+pub(crate) struct JsonRoom<'a> {
     /// One of them, in bytes.
-    pub(super) most: usize,
+    pub(crate) most: usize,
     /// All that are under way together.
-    pub(super) budget: &'a JsonBudget,
+    pub(crate) budget: &'a JsonBudget,
 }
 
 /// What a body says beside its operation: whom a send goes to, and by which template.
@@ -171,7 +171,7 @@ pub(crate) fn file_offset(route: &Route, headers: &HeaderMap) -> Result<Option<F
     offset.map(Some).ok_or(GatewayError::FileOffset)
 }
 
-async fn collect_json(
+pub(crate) async fn collect_json(
     headers: &HeaderMap,
     body: Inbound,
     room: &JsonRoom<'_>,

@@ -15,6 +15,7 @@ mod pins;
 mod readings;
 mod registrations;
 mod reuse;
+mod seen;
 mod sqlite;
 mod templates;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use pins::MediaPins;
 pub use readings::{Asked, SettingsReadings};
 pub use registrations::{Note, RegistrationCall, Registrations};
 pub use reuse::{KnownUpload, KnownUploads, UploadTag};
+pub use seen::SeenEvents;
 pub use templates::TemplateClasses;
 
 use crate::clock::Clock;

@@ -72,7 +72,8 @@ impl MediaPins {
     ///
     /// - a live pin's owner never changes;
     /// - a gravestone never becomes a pin again, even after its end: it stands until a sweep forgets it, a day later;
-    /// - what Meta's answer to an upload has pinned is never replaced by what is taken as inbound, even after its end;
+    /// - what Meta's answer to an upload has pinned is never replaced by what a webhook tells, nor that by what is taken as
+    ///   inbound, even after its end;
     /// - for the same owner the earlier end counts.
     ///
     /// So compare the owner of what is returned before telling a caller that the medium is its own. An end beyond
@@ -189,12 +190,13 @@ pub(super) fn buried(pin: Pin) -> Pin {
 }
 
 /// How much an origin counts against another: that a medium was deleted is certain, that it was uploaded through us
-/// too, while "inbound" is what we assume of all else.
+/// too, and that Meta's webhook named it; "inbound" is what we assume of all else.
 fn weight(origin: Origin) -> u8 {
     match origin {
         Origin::Inbound => 0,
-        Origin::Upload => 1,
-        Origin::Deleted => 2,
+        Origin::Webhook => 1,
+        Origin::Upload => 2,
+        Origin::Deleted => 3,
     }
 }
 

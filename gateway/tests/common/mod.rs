@@ -24,7 +24,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use curfew::clock::{Clock, ManualTime};
-use curfew::config::{CacheLimits, Config, Limits, StoreConfig, Telemetry, TlsFiles, Upstream};
+use curfew::config::{CacheLimits, Config, Limits, StoreConfig, Telemetry, TlsFiles, Upstream, Webhooks};
 use curfew::gateway::{Gateway, InForce};
 use curfew::server::Drained;
 use curfew_emulator::{Emulator, Options};
@@ -37,6 +37,9 @@ pub use client::{Client, Reply, exchange};
 
 /// The token that the emulator takes, and in pass-through the one that callers present.
 pub const TOKEN: &str = "EAAG-the-only-token";
+
+/// What the emulator signs webhooks with.
+pub const APP_SECRET: &str = "emulated-app-secret";
 
 /// A No Storage number, a Local Storage number and a default one, in one account, without callers. Their pace stops nobody who
 /// does not mean to test it.
@@ -95,6 +98,8 @@ pub struct Setup {
     pub limits: Limits,
     pub tls: Option<TlsFiles>,
     pub emulator: Options,
+    /// Where webhooks come in; then the gateway knows the emulator's app secret.
+    pub webhooks: Option<Webhooks>,
     /// Where the gateway's clock stands at the start; it moves by [`World::time`] only.
     pub start: Timestamp,
     /// Whether the gateway has the system's clock instead.
@@ -113,6 +118,7 @@ impl Default for Setup {
             limits: Limits::default(),
             tls: None,
             emulator: Options::default(),
+            webhooks: None,
             start: Timestamp::from_millis(1_800_000_000_000),
             real_time: false,
             telemetry: Telemetry::default(),
@@ -134,6 +140,7 @@ pub struct World {
 pub struct Running {
     pub addr: SocketAddr,
     pub admin: SocketAddr,
+    pub webhooks: Option<SocketAddr>,
     pub in_force: InForce,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Drained>,
@@ -287,7 +294,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
             graph: upstream.parse().expect("an origin"),
             media: vec![upstream.parse().expect("an origin")],
             token: (!policies.is_pass_through()).then(|| SecretString::from(TOKEN)),
-            app_secret: None,
+            app_secret: setup.webhooks.as_ref().map(|_| SecretString::from(APP_SECRET)),
             ca_file: None,
         },
         store: setup.store.clone(),
@@ -295,6 +302,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
         limits: setup.limits.clone(),
         audit: None,
         telemetry: setup.telemetry.clone(),
+        webhooks: setup.webhooks.clone(),
     };
     (setup.configure)(&mut config);
     let gateway = Gateway::bind(&config, policies, Minute::REAL, clock)
@@ -302,6 +310,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
         .expect("the gateway starts");
     let addr = gateway.address().expect("an address");
     let admin = gateway.admin_address().expect("an address");
+    let webhooks = gateway.webhook_address().expect("an address");
     let in_force = gateway.policies();
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(gateway.serve(async {
@@ -310,6 +319,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
     Running {
         addr,
         admin,
+        webhooks,
         in_force,
         stop: Some(stop),
         served,

@@ -52,6 +52,12 @@ struct Fail {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct SetCallback {
+    url: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Advance {
     minutes: u64,
 }
@@ -120,6 +126,21 @@ fn answer(emulator: &Emulator, method: &Method, path: &str, body: &[u8]) -> Resu
         ("POST", "fail") => {
             let asked: Fail = parse(body)?;
             Ok(json!({"success": emulator.fail_message(&asked.wamid, asked.code)}))
+        }
+        ("POST", "callback") => {
+            let asked: SetCallback = parse(body)?;
+            if asked
+                .url
+                .as_deref()
+                .is_some_and(|url| !url.starts_with("http://"))
+            {
+                return Err((
+                    StatusCode::BAD_REQUEST,
+                    "only http:// addresses are delivered to".to_owned(),
+                ));
+            }
+            emulator.set_callback(asked.url);
+            Ok(done)
         }
         ("POST", "advance") => {
             emulator.advance(parse::<Advance>(body)?.minutes);

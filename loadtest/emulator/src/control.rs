@@ -310,7 +310,11 @@ impl Emulator {
             wamid: sent.wamid,
             recipient: Recipient::Phone(sent.recipient.clone()),
             canonical: sent.recipient,
-            opaque: None,
+            opaque: sent
+                .body
+                .get("biz_opaque_callback_data")
+                .and_then(|data| data.as_str())
+                .map(str::to_owned),
         };
         webhook::statuses(&self.shared, &message, &["failed"], code);
         true
@@ -319,6 +323,11 @@ impl Emulator {
     /// Whether a callback gives the challenge back for this verify token (Webhooks, Verification requests).
     pub async fn verify_callback(&self, url: &str, verify_token: &str) -> bool {
         webhook::handshake(url, verify_token, &self.shared.ids.opaque(20)).await
+    }
+
+    /// Sets the app's callback, as the App Dashboard does; none sends no webhooks. It is not asked for a handshake.
+    pub fn set_callback(&self, url: Option<String>) {
+        self.shared.world().callback = url;
     }
 
     /// Changes a number's storage as an administrator in Meta's own pages could, unseen by a gateway.

@@ -44,6 +44,7 @@
 //! | `POST /_emulator/storage` | `{"phone_number_id":1,"storage":{"mode":"in_country","region":"DE"}}` |
 //! | `POST /_emulator/state` | `{"phone_number_id":1,"state":"verified"}` |
 //! | `POST /_emulator/fail` | `{"wamid":"…","code":131036}` |
+//! | `POST /_emulator/callback` | `{"url":"http://127.0.0.1:8081/"}`; `null` sends no webhooks |
 //! | `POST /_emulator/advance` | `{"minutes":60}` |
 //!
 //! # Where Meta's documentation leaves a choice

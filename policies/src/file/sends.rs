@@ -14,6 +14,7 @@ pub(super) const KEYS: &[&str] = &[
     "when_limited",
     "max_wait_ms",
     "classes",
+    "settle_unknown",
 ];
 const PAIR_KEYS: &[&str] = &["seconds", "burst"];
 const CLASS_KEYS: &[&str] = &["when_limited", "templates"];
@@ -43,6 +44,7 @@ pub(super) fn read(section: Option<&Section<'_>>) -> SendsPolicy {
         when_limited: WhenLimited::Wait,
         max_wait_ms: 2_000,
         classes: SendClasses::default(),
+        settle_unknown: false,
     };
     let Some(section) = section else {
         return sends;
@@ -72,6 +74,7 @@ pub(super) fn read(section: Option<&Section<'_>>) -> SendsPolicy {
     sends.when_limited = section.word_or("when_limited", WHEN_LIMITED, sends.when_limited);
     sends.max_wait_ms =
         section.integer_or("max_wait_ms", 0..=MOST_WAIT_MS, "milliseconds", sends.max_wait_ms);
+    sends.settle_unknown = section.boolean_or("settle_unknown", sends.settle_unknown);
     if let Some(classes) = section.section("classes", &SendClass::ALL.map(SendClass::name)) {
         sends.classes = read_classes(&classes);
     }

@@ -78,6 +78,7 @@ kept_for_inbound = 0
 pair = { seconds = 6, burst = 45 }
 when_limited = "wait"
 max_wait_ms = 2000
+settle_unknown = false
 [number.sends.classes]
 authentication = { when_limited = "reject", templates = ["one_time_code"] }
 [[caller]]
@@ -202,7 +203,7 @@ fn every_unknown_key_is_named_with_those_that_are_known() {
             10,
             1,
             "number[0].sends.per_minute",
-            "per_second, burst, kept_for_inbound, pair, when_limited, max_wait_ms, classes",
+            "per_second, burst, kept_for_inbound, pair, when_limited, max_wait_ms, classes, settle_unknown",
         ),
         (11, 10, "number[0].sends.pair.second", "seconds, burst"),
         (

@@ -81,6 +81,7 @@ pub(crate) fn number(digits: u64, storage: StorageMode) -> NumberPolicy {
             when_limited: WhenLimited::Wait,
             max_wait_ms: 2_000,
             classes: SendClasses::default(),
+            settle_unknown: false,
         },
     }
 }

@@ -25,7 +25,7 @@ fn the_example_is_a_configuration() {
     assert_eq!(config.store, StoreConfig::Memory);
     assert_eq!((config.tls, config.audit), (None, None));
     assert_eq!(config.telemetry, Telemetry::default());
-    assert!(config.upstream.token.is_none());
+    assert!(config.upstream.token.is_none() && config.webhooks.is_none());
 }
 
 #[test]
@@ -61,6 +61,8 @@ fn the_example_shows_every_setting_with_its_default() {
     );
     assert!(whole.upstream.token.is_some() && whole.upstream.app_secret.is_some());
     assert!(whole.upstream.ca_file.is_some());
+    let webhooks = whole.webhooks.unwrap();
+    assert!(webhooks.tls.is_some() && webhooks.ca_file.is_some() && webhooks.delivery_secret.is_some());
 }
 
 #[test]
@@ -75,6 +77,7 @@ fn the_example_shows_every_key_that_there_is() {
         "limits",
         "audit",
         "telemetry",
+        "webhooks",
     ] {
         let text = if table.is_empty() {
             format!("odd = 1\n{}", whole_example())

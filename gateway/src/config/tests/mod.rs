@@ -52,6 +52,10 @@ impl Site {
         let made = rcgen::generate_simple_self_signed(["curfew.bank.example".to_owned()]).unwrap();
         site.write("policies.toml", PASS_THROUGH);
         site.write("by_key.toml", BY_KEY);
+        site.write(
+            "settling.toml",
+            &format!("{PASS_THROUGH}[number.sends]\nsettle_unknown = true\n"),
+        );
         site.write("by_certificate.toml", BY_CERTIFICATE);
         site.write("wrong_policies.toml", "enforcement = \"perhaps\"\nnumbre = []\n");
         for name in ["tls/cert.pem", "tls/client-ca.pem", "tls/upstream-ca.pem"] {
@@ -59,6 +63,8 @@ impl Site {
         }
         site.write("tls/key.pem", &made.signing_key.serialize_pem());
         site.write("secrets/app-secret", "0123456789abcdef0123456789abcdef\n");
+        site.write("tls/receiver-ca.pem", &made.cert.pem());
+        site.write("secrets/delivery-secret", "fedcba9876543210fedcba9876543210\n");
         site.write("secrets/empty", "\n");
         site.write("secrets/two-lines", "one\ntwo\n");
         site
@@ -87,6 +93,7 @@ impl Site {
 fn environment(name: &str) -> Result<String, VarError> {
     match name {
         "CURFEW_GRAPH_TOKEN" => Ok(TOKEN.to_owned()),
+        "CURFEW_VERIFY_TOKEN" => Ok("a-verify-token".to_owned()),
         "EMPTY" => Ok(String::new()),
         "SPACED" => Ok(format!("Bearer {TOKEN}")),
         _ => Err(VarError::NotPresent),
@@ -108,6 +115,7 @@ fn what_is_not_said_has_the_documented_default() {
         limits,
         audit,
         telemetry,
+        webhooks,
     } = site
         .load("listen = \"127.0.0.1:8080\"\npolicies = \"policies.toml\"\n")
         .unwrap()
@@ -117,6 +125,7 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(policies, site.path("policies.toml"));
     assert_eq!((public_url, tls, audit), (None, None, None));
     assert_eq!(telemetry, Telemetry::default());
+    assert!(webhooks.is_none());
     assert_eq!(upstream.graph.to_string(), "https://graph.facebook.com");
     assert_eq!(upstream.media, ["https://lookaside.fbsbx.com".parse().unwrap()]);
     assert!(upstream.token.is_none() && upstream.app_secret.is_none() && upstream.ca_file.is_none());
@@ -304,6 +313,33 @@ fn the_token_may_serve_a_pass_through_gateway_on_loopback() {
         );
         assert!(site.load(&text).is_ok(), "{listen}");
     }
+}
+
+#[test]
+fn webhooks_are_read() {
+    let text = "listen = \"127.0.0.1:1\"\npolicies = \"settling.toml\"\nupstream.app_secret = { file = \"secrets/app-secret\" }\n\
+        [webhooks]\nlisten = \"[::1]:8081\"\npath = \"/hooks/meta\"\nverify_token = { env = \"CURFEW_VERIFY_TOKEN\" }\n\
+        deliver_to = \"https://receiver.bank.example:8443/webhook?team=care\"\nca_file = \"tls/receiver-ca.pem\"\n\
+        delivery_secret = { file = \"secrets/delivery-secret\" }\ntls = { cert_file = \"tls/cert.pem\", key_file = \"tls/key.pem\" }\n";
+    let site = Site::new();
+    let loaded = site.load(text).unwrap();
+    assert!(settling_number(&loaded.policies).is_some());
+    let webhooks = loaded.config.webhooks.unwrap();
+    assert_eq!(
+        (webhooks.listen.port(), webhooks.path.as_str()),
+        (8081, "/hooks/meta")
+    );
+    assert_eq!(
+        webhooks.deliver_to.uri().to_string(),
+        "https://receiver.bank.example:8443/webhook?team=care"
+    );
+    assert!(webhooks.deliver_to.is_https() && webhooks.tls.is_some() && webhooks.delivery_secret.is_some());
+    assert_eq!(webhooks.ca_file, Some(site.path("tls/receiver-ca.pem")));
+    let debugged = format!("{webhooks:?}");
+    assert!(
+        !debugged.contains("a-verify-token") && !debugged.contains("fedcba"),
+        "{debugged}"
+    );
 }
 
 #[test]

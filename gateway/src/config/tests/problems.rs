@@ -13,7 +13,7 @@ const BEHIND_HEAD: &[Case] = &[
         &[(
             3,
             "lsten",
-            "known here: admin_listen, audit, cache, limits, listen, policies, public_url, store, telemetry, tls, upstream",
+            "known here: admin_listen, audit, cache, limits, listen, policies, public_url, store, telemetry, tls, upstream, webhooks",
         )],
     ),
     (
@@ -304,7 +304,68 @@ const BEHIND_HEAD: &[Case] = &[
 ];
 
 /// What is wrong as a whole.
+/// What is wrong with `[webhooks]`, or with what it needs.
+const WEBHOOKS: &[Case] = &[
+    (
+        "[webhooks]\nport = 1",
+        &[
+            (3, "webhooks.listen", "is missing: write listen = "),
+            (3, "webhooks.verify_token", "is missing: write verify_token = "),
+            (3, "webhooks.deliver_to", "is missing: write deliver_to = "),
+            (1, "upstream.app_secret", "Meta signs its webhooks with it"),
+            (
+                4,
+                "webhooks.port",
+                "known here: ca_file, deliver_to, delivery_secret, listen, path, tls, verify_token",
+            ),
+        ],
+    ),
+    (
+        "upstream.app_secret = { file = \"secrets/app-secret\" }\n[webhooks]\nlisten = \"127.0.0.1:8080\"\n\
+         verify_token = \"literal\"\ndeliver_to = \"http://receiver.bank.example/\"\npath = \"/a?b\"\n\
+         ca_file = \"policies.toml\"\ndelivery_secret = { file = \"secrets/app-secret\" }\ntls = {}",
+        &[
+            (5, "webhooks.listen", "must differ from listen and admin_listen"),
+            (6, "webhooks.verify_token", "must not be written here"),
+            (7, "webhooks.deliver_to", "plain http is only for loopback"),
+            (8, "webhooks.path", "must be the path of a URL"),
+            (9, "webhooks.ca_file", "no PEM certificate"),
+            (10, "webhooks.delivery_secret", "must not be the app secret"),
+            (11, "webhooks.tls.cert_file", "is missing"),
+            (11, "webhooks.tls.key_file", "is missing"),
+        ],
+    ),
+    (
+        "upstream.app_secret = { env = \"NONE\" }\n[webhooks]\nlisten = \"127.0.0.1:9090\"\n\
+         verify_token = { env = \"CURFEW_VERIFY_TOKEN\" }\ndeliver_to = \"https://user@receiver.bank.example/\"",
+        &[
+            (3, "upstream.app_secret.env", "is not set"),
+            (5, "webhooks.listen", "must differ from listen and admin_listen"),
+            (7, "webhooks.deliver_to", "without user name"),
+        ],
+    ),
+    ("webhooks = 1", &[(3, "webhooks", "must be a table")]),
+];
+
 const WHOLE: &[Case] = &[
+    (
+        "listen = \"127.0.0.1:1\"\npolicies = \"settling.toml\"",
+        &[(
+            1,
+            "webhooks",
+            "the number 106540352242922 has settle_unknown = true",
+        )],
+    ),
+    (
+        "listen = \"127.0.0.1:1\"\npolicies = \"settling.toml\"\nupstream.app_secret = { file = \"secrets/app-secret\" }\n\
+         [webhooks]\nlisten = \"127.0.0.1:2\"\nverify_token = { env = \"CURFEW_VERIFY_TOKEN\" }\n\
+         deliver_to = \"http://127.0.0.1:3/hook\"",
+        &[(
+            4,
+            "webhooks.delivery_secret",
+            "the number 106540352242922 has settle_unknown = true",
+        )],
+    ),
     (
         "listen = \"127.0.0.1:9090\"\npolicies = \"policies.toml\"",
         &[(1, "admin_listen", "must differ from listen")],
@@ -374,6 +435,7 @@ fn every_problem_has_its_line_its_key_and_a_cure() {
     let site = Site::new();
     let cases = BEHIND_HEAD
         .iter()
+        .chain(WEBHOOKS)
         .map(|(text, expected)| (format!("{HEAD}{text}\n"), expected));
     for (text, expected) in cases.chain(
         WHOLE

@@ -313,9 +313,9 @@ where
 /// Whether a copy may be kept at all.
 ///
 /// What Meta was asked about has begun at a time that nobody told us, and its copy could outlive it by as much as it is
-/// older than the question. A restricted number's copies must not: such media go past the cache.
+/// older than the question. A restricted number's copies must not: such media go past the cache, unless a webhook told.
 const fn may_be_kept(pin: Pin, number: &NumberPolicy) -> bool {
-    matches!(pin.origin, Origin::Upload) || !number.storage.is_restricted()
+    matches!(pin.origin, Origin::Upload | Origin::Webhook) || !number.storage.is_restricted()
 }
 
 /// What a caller is told whose medium ended before its answer began.

@@ -24,6 +24,7 @@ use super::graph_token::outcome_name;
 use super::pass_on::tell_observed;
 use crate::call::Answer;
 use crate::error::GatewayError;
+use crate::graph::marker::MarkerKey;
 use crate::stores::outcomes::{Begin, Kept, Name, Sending};
 use crate::stores::{Outcomes, StoreError};
 
@@ -43,6 +44,8 @@ pub struct Once {
     pub repeats: Outcomes,
     /// The length of a minute of storage.
     pub minute: Minute,
+    /// Marks sends, so that a webhook can say what came of one whose answer was lost; `None` where none are taken.
+    pub markers: Option<MarkerKey>,
 }
 
 impl Once {
@@ -113,17 +116,19 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, permitted: Permitted) -> Self::Future {
+    fn call(&mut self, mut permitted: Permitted) -> Self::Future {
         let Some((outcomes, life, sending)) = self.once.place(&permitted) else {
             return Either::Left(self.inner.call(permitted));
         };
         let name = outcome_name(outcomes, permitted.context(), &sending);
         let outcomes = outcomes.clone();
+        // Known again by its body as it came, sent with the marker in it.
+        let marker = self.once.markers.as_ref().and_then(|key| permitted.mark(key));
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         Either::Right(Box::pin(async move {
             let name = name.map_err(|_| GatewayError::StoreUnavailable)?;
-            let begun = outcomes.begin(&name, life, None).await;
+            let begun = outcomes.begin(&name, life, marker).await;
             match begun.map_err(|error| unavailable(&error))? {
                 Begin::Begun(entry) => inner.call(permitted.on(Ticket::new(entry, name))).await,
                 Begin::Done(kept) => replay(&permitted, &name, kept),

@@ -96,6 +96,7 @@ impl Bench {
             outcomes: outcomes(),
             repeats: outcomes(),
             minute: Minute::REAL,
+            markers: None,
         };
         let meta = Meta {
             below: Arc::new(Mutex::new((Below::Accepts, 0))),

@@ -163,6 +163,25 @@ impl CountryCode {
             && !text.starts_with('0');
         is_code.then(|| text.parse().ok().map(Self))?
     }
+
+    /// The code that a whole phone number begins with, such as `display_phone_number`, which has no blanks in webhooks.
+    /// Codes are such that none is the beginning of another (ITU-T, List of Recommendation E.164 assigned country codes).
+    #[must_use]
+    pub fn leading(number: &str) -> Option<Self> {
+        let digits = Digits::of(number)?;
+        let length = match digits.as_bytes() {
+            [b'1' | b'7', ..] => 1,
+            [b'2', b'0' | b'7', ..]
+            | [b'3', b'0'..=b'4' | b'6' | b'9', ..]
+            | [b'4', b'0' | b'1' | b'3'..=b'9', ..]
+            | [b'5', b'1'..=b'8', ..]
+            | [b'6', b'0'..=b'6', ..]
+            | [b'8', b'1' | b'2' | b'4' | b'6', ..]
+            | [b'9', b'0'..=b'5' | b'8', ..] => 2,
+            _ => 3,
+        };
+        Self::parse(std::str::from_utf8(digits.as_bytes().get(..length)?).ok()?)
+    }
 }
 
 /// The digits of a phone number, on the stack.

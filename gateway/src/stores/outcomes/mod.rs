@@ -17,6 +17,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::graph::marker::Marker;
+
 pub use self::name::{Asker, FirstAnswer, Name, Sending};
 pub(super) use self::name::{Fingerprint, OutcomeId, Secret};
 use self::table::Table;
@@ -36,10 +38,6 @@ enum Keeper {
     Memory(Arc<Table>),
     File(Arc<Writer>),
 }
-
-/// What a webhook can name a send by: the gateway's own, random.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Marker(pub [u8; 16]);
 
 /// What a webhook says of a send of which no answer came.
 #[derive(Clone, Debug, Eq, PartialEq)]

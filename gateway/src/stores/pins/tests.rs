@@ -46,7 +46,12 @@ enum Step {
 /// Few media and numbers, so that they meet; ends before and after the time that passes.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let minutes = |range| proptest::strategy::Strategy::prop_map(range, |minutes: u64| minutes * 60_000);
-    let origin = prop_oneof![Just(Origin::Upload), Just(Origin::Inbound), Just(Origin::Deleted)];
+    let origin = prop_oneof![
+        Just(Origin::Upload),
+        Just(Origin::Inbound),
+        Just(Origin::Webhook),
+        Just(Origin::Deleted)
+    ];
     let pin = (1u64..4, minutes(0u64..600), origin).prop_map(|(by, ends, origin)| Pin {
         number: number(by),
         ends: Timestamp::from_millis(START.millis() + ends),

@@ -12,10 +12,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use crate::stores::StoreError;
 
 /// Marks a file as ours in SQLite's header: the letters "CRFW".
-const APPLICATION_ID: i64 = 0x4352_4657;
+pub(super) const APPLICATION_ID: i64 = 0x4352_4657;
 /// What brings a file from each version to the next; the version is kept in SQLite's `user_version`. Files of every version are
 /// about, so what stands here never changes.
-const MIGRATIONS: [&str; 2] = [PINS_AND_REGISTRATIONS, OUTCOMES];
+pub(super) const MIGRATIONS: [&str; 3] = [PINS_AND_REGISTRATIONS, OUTCOMES, PINS_BY_WEBHOOK];
 const PINS_AND_REGISTRATIONS: &str = "
     CREATE TABLE pin (
         media_id TEXT NOT NULL PRIMARY KEY,
@@ -46,6 +46,18 @@ const OUTCOMES: &str = "
         name TEXT NOT NULL PRIMARY KEY,
         value BLOB NOT NULL CHECK (length(value) = 32)
     ) STRICT, WITHOUT ROWID;
+";
+/// SQLite cannot change a check: the table is made anew.
+const PINS_BY_WEBHOOK: &str = "
+    ALTER TABLE pin RENAME TO pin_before;
+    CREATE TABLE pin (
+        media_id TEXT NOT NULL PRIMARY KEY,
+        phone_number_id TEXT NOT NULL,
+        ends_ms INTEGER NOT NULL CHECK (ends_ms >= 0),
+        origin TEXT NOT NULL CHECK (origin IN ('upload', 'inbound', 'webhook', 'deleted'))
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO pin SELECT media_id, phone_number_id, ends_ms, origin FROM pin_before;
+    DROP TABLE pin_before;
 ";
 
 /// How long a write waits for somebody else's lock, such as an auditor's open transaction, before it fails.

@@ -121,14 +121,14 @@ fn name_of_origin(origin: Origin) -> &'static str {
     match origin {
         Origin::Upload => "upload",
         Origin::Inbound => "inbound",
+        Origin::Webhook => "webhook",
         Origin::Deleted => "deleted",
     }
 }
 
 fn origin_named(name: &str) -> Option<Origin> {
-    [Origin::Upload, Origin::Inbound, Origin::Deleted]
-        .into_iter()
-        .find(|origin| name_of_origin(*origin) == name)
+    let origins = [Origin::Upload, Origin::Inbound, Origin::Webhook, Origin::Deleted];
+    origins.into_iter().find(|origin| name_of_origin(*origin) == name)
 }
 
 fn name_of_call(call: RegistrationCall) -> &'static str {

@@ -53,7 +53,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let origin = prop_oneof![Just(Origin::Upload), Just(Origin::Inbound)];
+    let origin = prop_oneof![Just(Origin::Upload), Just(Origin::Inbound), Just(Origin::Webhook)];
     let pin = (1u64..4, 0u64..96, origin).prop_map(|(by, hours, origin)| Pin {
         number: number(by),
         ends: START.after(Duration::from_secs(hours * 3600)),
@@ -191,15 +191,47 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_was() {
 fn a_file_of_a_newer_version_is_refused() {
     let bench = Bench::new();
     drop(bench.open().unwrap());
-    bench.auditor().pragma_update(None, "user_version", 3).unwrap();
+    bench.auditor().pragma_update(None, "user_version", 4).unwrap();
     assert!(matches!(
         bench.refusal(),
         StoreError::Newer {
-            found: 3,
-            known: 2,
+            found: 4,
+            known: 3,
             ..
         }
     ));
+}
+
+#[test]
+fn a_file_of_an_older_version_keeps_what_it_holds() {
+    for version in 1..file::MIGRATIONS.len() {
+        let bench = Bench::new();
+        let older = bench.auditor();
+        for migration in file::MIGRATIONS.iter().take(version) {
+            older.execute_batch(migration).unwrap();
+        }
+        older
+            .pragma_update(None, "application_id", file::APPLICATION_ID)
+            .unwrap();
+        let number = i64::try_from(version).unwrap();
+        older.pragma_update(None, "user_version", number).unwrap();
+        let ends = i64::try_from(upload(1).ends.millis()).unwrap();
+        let rows = [("71", "upload"), ("72", "inbound"), ("73", "deleted")];
+        for (media, origin) in rows {
+            let insert = "INSERT INTO pin VALUES (?1, '1', ?2, ?3)";
+            older
+                .execute(insert, rusqlite::params![media, ends, origin])
+                .unwrap();
+        }
+        drop(older);
+        for _ in 0..2 {
+            let stores = bench.open().unwrap();
+            for (id, origin) in [(71, Origin::Upload), (72, Origin::Inbound), (73, Origin::Deleted)] {
+                let pin = Pin { origin, ..upload(1) };
+                assert_eq!(stores.pins.find(media(id)), Some(pin), "from version {version}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn what_is_left_out_has_its_default() {
         when_limited: WhenLimited::Wait,
         max_wait_ms: 2_000,
         classes: SendClasses::default(),
+        settle_unknown: false,
     };
     assert_eq!(number.sends, sends);
     let policies = parse(GOOD).unwrap();

@@ -79,7 +79,12 @@ proptest! {
         if !sender.is_restricted() && !owner.is_restricted() {
             return Ok(());
         }
-        for origin in [Origin::Upload, Origin::Inbound, Origin::Deleted] {
+        for origin in [
+            Origin::Upload,
+            Origin::Inbound,
+            Origin::Webhook,
+            Origin::Deleted,
+        ] {
             let mut scene = send(sender, owner, pinned(1002, ends, origin));
             if allows_unknown && !sender.is_restricted() {
                 scene.ours().media.unknown_ids = UnknownIds::Allow;

@@ -45,7 +45,12 @@ pub(crate) fn media_facts() -> impl Strategy<Value = MediaFact> {
             NOW.millis() + 1,
             NOW.millis() + 86_400_000,
         ]),
-        select(vec![Origin::Upload, Origin::Inbound, Origin::Deleted]),
+        select(vec![
+            Origin::Upload,
+            Origin::Inbound,
+            Origin::Webhook,
+            Origin::Deleted,
+        ]),
     );
     prop_oneof![
         6 => pins.prop_map(|(number, ends, origin)| MediaFact::Pinned(Pin {

@@ -183,3 +183,28 @@ fn nobody_can_be_read_from_what_is_shown() {
         of(RecipientKey::random().unwrap())
     );
 }
+
+#[test]
+fn a_whole_number_says_its_country_code() {
+    for (number, code) in [
+        ("15550783881", Some("1")),
+        ("+7 495 123-45-67", Some("7")),
+        ("4930123456", Some("49")),
+        ("38640123456", Some("386")),
+        ("420123456789", Some("420")),
+        ("5511987654321", Some("55")),
+        ("85212345678", Some("852")),
+        ("971501234567", Some("971")),
+        ("919812345678", Some("91")),
+        ("20", Some("20")),
+        ("38", None),
+        ("0049", None),
+        ("", None),
+    ] {
+        assert_eq!(
+            CountryCode::leading(number),
+            code.and_then(CountryCode::parse),
+            "{number}"
+        );
+    }
+}
