@@ -219,7 +219,8 @@ impl Gateway {
                     clock: parts.clock.clone(),
                     minute,
                 };
-                Some(WebhookListener::bind(webhooks, app_secret, &options, books).await?)
+                let telemetry = parts.telemetry.clone();
+                Some(WebhookListener::bind(webhooks, app_secret, &options, books, telemetry).await?)
             }
         };
         Ok(Self {

@@ -69,7 +69,7 @@ pub struct ExchangeNote {
 
 impl ExchangeNote {
     pub(super) fn new(telemetry: Telemetry, record: Arc<Record>, span_id: SpanId, what: What) -> Self {
-        let now = telemetry.clock().monotonic();
+        let now = telemetry.now();
         Self {
             record,
             telemetry,
@@ -163,7 +163,7 @@ impl ExchangeNote {
 impl Drop for ExchangeNote {
     fn drop(&mut self) {
         self.read_error();
-        self.seen.ended = self.telemetry.clock().monotonic();
+        self.seen.ended = self.telemetry.now();
         self.telemetry.metrics().exchange(&self.seen);
         let Some(trace) = self.record.trace() else { return };
         let seen = Seen {

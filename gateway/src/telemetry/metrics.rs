@@ -28,6 +28,7 @@ pub(super) struct Metrics {
     requests: Histogram<f64>,
     decisions: Counter<u64>,
     waits: Histogram<f64>,
+    webhooks: Histogram<f64>,
     exchanges: Histogram<f64>,
     resends: Counter<u64>,
     errors: Counter<u64>,
@@ -84,6 +85,10 @@ impl Metrics {
             ),
             decisions: counter("curfew.decisions", "What became of requests, and by which rule"),
             waits: histogram("curfew.wait.duration", "How long sends that had to wait did wait"),
+            webhooks: histogram(
+                "curfew.webhook.duration",
+                "Webhooks, from their heads to what Meta is told, by what became of them",
+            ),
             exchanges: histogram(
                 "http.client.request.duration",
                 "Exchanges with Meta, to the end of the answer",
@@ -129,6 +134,12 @@ impl Metrics {
         if let Some((_, wait)) = record.wait() {
             self.waits.record(seconds(wait), &[]);
         }
+    }
+
+    /// A webhook ended.
+    pub(super) fn webhook(&self, reason: &'static str, took: Duration) {
+        let label = KeyValue::new("curfew.reason", reason);
+        self.webhooks.record(seconds(took), &[label]);
     }
 
     /// An exchange with Meta ended.

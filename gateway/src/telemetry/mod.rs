@@ -34,7 +34,7 @@ use self::collector::Collector;
 use self::metrics::Metrics;
 use self::spans::Spans;
 use self::trace::Tracer;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::{Origin, OtlpEndpoint};
 use crate::record::Record;
 use crate::upstream::Upstream;
@@ -193,7 +193,7 @@ impl Telemetry {
         let Some(trace) = record.trace() else {
             return Duration::ZERO;
         };
-        let now = self.0.clock.monotonic();
+        let now = self.now();
         let took = now.since(trace.began);
         self.0.metrics.end(record, end, took);
         let is_notable =
@@ -210,6 +210,17 @@ impl Telemetry {
     #[must_use]
     pub fn exchange(&self, record: &Arc<Record>, what: What) -> ExchangeNote {
         ExchangeNote::new(self.clone(), Arc::clone(record), self.0.tracer.span_id(), what)
+    }
+
+    /// The time, for what is told at its end.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.0.clock.monotonic()
+    }
+
+    /// A webhook that began then was taken, or was not for this reason, one of few.
+    pub fn webhook(&self, reason: &'static str, began: Moment) {
+        self.0.metrics.webhook(reason, self.now().since(began));
     }
 
     /// Everything that is counted, in Prometheus's text format.
@@ -245,10 +256,6 @@ impl Telemetry {
         if let Some(spans) = &self.0.spans {
             spans.write_exchange(trace, seen);
         }
-    }
-
-    fn clock(&self) -> &Clock {
-        &self.0.clock
     }
 
     fn metrics(&self) -> &Metrics {
