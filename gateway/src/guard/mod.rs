@@ -10,6 +10,7 @@ mod adaptive;
 mod breaker;
 mod lane;
 mod snapshot;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use thiserror::Error;
 
 use self::breaker::{Attempt, Breaker, Report, Scope};
 use self::lane::{Lane, Place};
+use self::standing::Standing;
 use crate::clock::{Clock, Moment};
 use crate::graph::answer;
 
@@ -98,6 +100,17 @@ pub enum Host {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct CallerKey(u64);
 
+impl CallerKey {
+    /// All tokens together that Meta has not taken yet.
+    pub const STRANGERS: Self = Self(0);
+
+    /// As a number, the same for the life of the process.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// What an exchange is, as far as its place and its breakers go.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
@@ -156,6 +169,7 @@ pub struct Guard(Arc<Shared>);
 struct Shared {
     clock: Clock,
     hasher: RandomState,
+    standing: Standing,
     requests: Arc<Lane>,
     lanes: [Arc<Lane>; 4],
     graph: Arc<Breaker>,
@@ -186,6 +200,7 @@ impl Guard {
             media: Breaker::new(Scope::Origin("media"), clock.clone()),
             numbers: RwLock::default(),
             hasher: RandomState::new(),
+            standing: Standing::default(),
             clock,
         }))
     }
@@ -193,6 +208,27 @@ impl Guard {
     /// The key of whoever is known by `identity`.
     pub fn caller_key(&self, identity: impl Hash) -> CallerKey {
         CallerKey(self.0.hasher.hash_one(identity))
+    }
+
+    /// Notes that Meta has taken a token for a number.
+    pub fn prove(&self, caller: CallerKey, number: PhoneNumberId) {
+        self.0.standing.prove(caller, number);
+    }
+
+    /// Whether Meta has taken a token for this number.
+    #[must_use]
+    pub fn is_proven_for(&self, caller: CallerKey, number: PhoneNumberId) -> bool {
+        self.0.standing.has(caller, number)
+    }
+
+    /// Under which key a token has its share of anything: its own, once Meta has taken it.
+    #[must_use]
+    pub fn share_of_token(&self, caller: CallerKey) -> CallerKey {
+        if self.0.standing.has_any(caller) {
+            caller
+        } else {
+            CallerKey::STRANGERS
+        }
     }
 
     /// A place for a request, before anything of its body is read.

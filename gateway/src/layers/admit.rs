@@ -11,7 +11,7 @@ use futures_util::future::Either;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use super::graph_token::caller_key;
+use super::graph_token::share_key;
 use crate::call::{Answer, Identified};
 use crate::error::GatewayError;
 use crate::guard::{Admission, Guard};
@@ -64,7 +64,7 @@ where
         let caller = match &identified.media_url {
             // It names its caller, and need not come with a credential.
             Some(claims) => self.guard.caller_key(claims.caller),
-            None => caller_key(&self.guard, &identified.principal, &identified.credential),
+            None => share_key(&self.guard, &identified.principal, &identified.credential),
         };
         match self.guard.admit_request(caller) {
             Ok(admission) => Either::Left(Admitted {

@@ -17,7 +17,7 @@ use futures_util::future::Either;
 use http::{HeaderValue, Method};
 use tower::{Layer, Service};
 
-use super::graph_token::caller_key;
+use super::graph_token::share_key;
 use super::once::Ticket;
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
@@ -462,7 +462,7 @@ impl Exchange {
             },
             number: self.number,
             is_upload: matches!(self.body, Outbound::Upload(_) | Outbound::Raw(_)),
-            caller: caller_key(guard, &self.principal, &self.credential),
+            caller: share_key(guard, &self.principal, &self.credential),
         }
     }
 

@@ -135,6 +135,17 @@ pub fn outcome_name(
     outcomes.name(asker(&context.principal, &context.credential), send)
 }
 
+/// Under which key whoever asks has a share of what all use: a caller of the policy under its own, in pass-through a token
+/// under its own once Meta has taken it, and all others together under one.
+#[must_use]
+pub fn share_key(guard: &Guard, principal: &Principal, credential: &Credential) -> CallerKey {
+    let key = caller_key(guard, principal, credential);
+    match principal.index {
+        Some(_) => key,
+        None => guard.share_of_token(key),
+    }
+}
+
 fn identity<'a>(principal: &'a Principal, credential: &'a Credential) -> &'a [u8] {
     match asker(principal, credential) {
         Asker::Known(name) => name.as_bytes(),
