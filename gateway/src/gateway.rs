@@ -39,7 +39,7 @@ use crate::stores::{
     CryptoUnavailable, DenialBudget, KnownUploads, Outcomes, SeenEvents, SettingsReadings, StoreError,
     Stores, TemplateClasses, UrlGrants, UrlSigner,
 };
-use crate::telemetry::{self, Observed, Telemetry, TelemetryError};
+use crate::telemetry::{Observed, Telemetry, TelemetryError};
 use crate::upstream::Upstream;
 use crate::webhooks::{InboundBooks, WebhookListener};
 
@@ -507,7 +507,10 @@ fn parts(
     let needs_tls = upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https);
     let meta = Upstream::new(client_tls(upstream.ca_file.as_deref(), needs_tls)?);
     let guard = Guard::new(clock.clone(), config.limits.caller_share_percent);
-    let telemetry = telemetry(config, clock.clone())?;
+    let collector = config.telemetry.otlp_endpoint.as_ref();
+    let collector_has_tls = collector.is_some_and(|endpoint| endpoint.uri().scheme() == Some(&Scheme::HTTPS));
+    let to_collector = Upstream::new(client_tls(None, collector_has_tls)?);
+    let telemetry = Telemetry::start(config, to_collector, clock.clone())?;
     telemetry.observe(Observed {
         pins: stores.pins.clone(),
         media_cache: media_cache.clone(),
@@ -586,35 +589,6 @@ fn parts(
         telemetry,
         clock,
     })
-}
-
-/// What is told of the gateway, and the way to whoever hears it.
-fn telemetry(config: &Config, clock: Clock) -> Result<Telemetry, StartError> {
-    let config::Telemetry {
-        otlp_endpoint,
-        sample_ratio,
-        propagate_upstream,
-        log: _,
-    } = &config.telemetry;
-    let export = match otlp_endpoint {
-        Some(endpoint) => {
-            let needs_tls = endpoint.uri().scheme() == Some(&Scheme::HTTPS);
-            Some(telemetry::Export {
-                endpoint: endpoint.clone(),
-                client: Upstream::new(client_tls(None, needs_tls)?),
-            })
-        }
-        None => None,
-    };
-    let telemetry = Telemetry::start(telemetry::Setup {
-        clock,
-        sample_ratio: *sample_ratio,
-        propagate_upstream: *propagate_upstream,
-        graph: &config.upstream.graph,
-        media: config.upstream.media.first(),
-        export,
-    })?;
-    Ok(telemetry)
 }
 
 /// What the gateway trusts on its way out: private roots if it has any, else the system's.

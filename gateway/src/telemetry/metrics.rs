@@ -11,7 +11,6 @@ use opentelemetry::metrics::{Counter, Histogram, Meter};
 use super::End;
 use super::exchange::Seen;
 use super::spans::{decision, method_name};
-use super::trace::seconds;
 use crate::config::Origin;
 use crate::error::slugs;
 use crate::record::Record;
@@ -123,7 +122,7 @@ impl Metrics {
         // Without a route there is no such label, which comes last for that.
         let known = labels.len() - usize::from(record.template().is_none());
         self.requests
-            .record(seconds(took), labels.get(..known).unwrap_or(&labels));
+            .record(took.as_secs_f64(), labels.get(..known).unwrap_or(&labels));
         let slug = end.reason.and_then(known_slug).or(record.observed_slug());
         let labels = [
             KeyValue::new("curfew.decision", decision(record, end)),
@@ -132,14 +131,14 @@ impl Metrics {
         let known = labels.len() - usize::from(slug.is_none());
         self.decisions.add(1, labels.get(..known).unwrap_or(&labels));
         if let Some((_, wait)) = record.wait() {
-            self.waits.record(seconds(wait), &[]);
+            self.waits.record(wait.as_secs_f64(), &[]);
         }
     }
 
     /// A webhook ended.
     pub(super) fn webhook(&self, reason: &'static str, took: Duration) {
         let label = KeyValue::new("curfew.reason", reason);
-        self.webhooks.record(seconds(took), &[label]);
+        self.webhooks.record(took.as_secs_f64(), &[label]);
     }
 
     /// An exchange with Meta ended.
@@ -159,7 +158,7 @@ impl Metrics {
         ];
         let known = labels.len() - usize::from(seen.failure.is_none());
         self.exchanges.record(
-            seconds(seen.ended.since(seen.began)),
+            seen.ended.since(seen.began).as_secs_f64(),
             labels.get(..known).unwrap_or(&labels),
         );
         if seen.resent > 0 {

@@ -35,7 +35,7 @@ use self::metrics::Metrics;
 use self::spans::Spans;
 use self::trace::Tracer;
 use crate::clock::{Clock, Moment};
-use crate::config::{Origin, OtlpEndpoint};
+use crate::config::Config;
 use crate::record::Record;
 use crate::upstream::Upstream;
 
@@ -57,30 +57,6 @@ const BATCH: usize = 512;
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct TelemetryError(String);
-
-/// The collector and the way to it.
-pub struct Export {
-    /// Where it is.
-    pub endpoint: OtlpEndpoint,
-    /// A client of its own: no connection to Meta is ever used for it.
-    pub client: Upstream,
-}
-
-/// What telemetry is made of.
-pub struct Setup<'a> {
-    /// The time.
-    pub clock: Clock,
-    /// The share of traces to keep.
-    pub sample_ratio: f64,
-    /// Whether Meta is told of them.
-    pub propagate_upstream: bool,
-    /// The Graph API.
-    pub graph: &'a Origin,
-    /// The media host.
-    pub media: Option<&'a Origin>,
-    /// Where it is sent, if anywhere.
-    pub export: Option<Export>,
-}
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug)]
@@ -115,20 +91,14 @@ impl std::fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Begins to count, and to send where there is a collector. To be called within a runtime, by which it is sent.
+    /// Begins to count, and to send where there is a collector: by `client`, of which no connection is ever one to Meta. To be
+    /// called within a runtime, by which it is sent.
     ///
     /// # Errors
     ///
     /// When the collector's address makes no request, or an exporter cannot be built.
-    pub fn start(setup: Setup<'_>) -> Result<Self, TelemetryError> {
-        let Setup {
-            clock,
-            sample_ratio,
-            propagate_upstream,
-            graph,
-            media,
-            export,
-        } = setup;
+    pub fn start(config: &Config, client: Upstream, clock: Clock) -> Result<Self, TelemetryError> {
+        let (upstream, config) = (&config.upstream, &config.telemetry);
         let failed = |error: &dyn std::fmt::Display| TelemetryError(error.to_string());
         let resource = resource();
         let page = prometheus::Registry::new();
@@ -144,7 +114,7 @@ impl Telemetry {
                 Stream::builder().with_cardinality_limit(MOST_SERIES).build().ok()
             });
         let mut spans = None;
-        if let Some(Export { endpoint, client }) = export {
+        if let Some(endpoint) = &config.otlp_endpoint {
             let collector = Arc::new(Collector::new(client, clock.clone()));
             let base = endpoint.to_string();
             let pushed = collector::metrics(&collector, &base).map_err(|error| failed(&error))?;
@@ -163,12 +133,12 @@ impl Telemetry {
         }
         let meters = meters.build();
         let meter = meters.meter_with_scope(scope());
-        let metrics = Metrics::new(&meter, graph, media);
+        let metrics = Metrics::new(&meter, &upstream.graph, upstream.media.first());
         process::observe(&meter);
         Ok(Self(Arc::new(Inner {
-            tracer: Tracer::new(sample_ratio, clock.clone()),
+            tracer: Tracer::new(config.sample_ratio, clock.clone()),
             clock,
-            propagates: propagate_upstream,
+            propagates: config.propagate_upstream,
             metrics,
             meters,
             page,
