@@ -15,8 +15,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tower::Service;
 
 use crate::body::{BoxError, Inbound};
@@ -29,6 +29,7 @@ use crate::server::{FrontDoorLimits, FrontDoorRefusal, refusal_of};
 use crate::stores::KnownUploads;
 use crate::stores::limits::{Place, SendLimits};
 use crate::stores::media_cache::{EndReason, MediaCache, MediaKey, PurgeOrder, Scope};
+use crate::telemetry::Telemetry;
 use crate::upstream::{CollectError, collect};
 
 /// The largest order, in bytes: two ids and room for blanks.
@@ -36,6 +37,11 @@ const ORDER_BYTES: usize = 1024;
 
 const READ: &str = "GET, HEAD";
 const POST: &str = "POST";
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Prometheus's text format ("Exposition formats").
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Whether the gateway takes requests: true from the moment it listens until it drains.
 #[derive(Clone, Debug, Default)]
@@ -61,13 +67,14 @@ pub struct Admin {
     known_uploads: KnownUploads,
     send_limits: SendLimits,
     guard: Guard,
+    telemetry: Telemetry,
 }
 
 /// What an operator is told.
 struct Said {
     status: StatusCode,
     text: String,
-    is_json: bool,
+    content_type: HeaderValue,
     /// The methods that would do, where the one that came does not.
     allow: Option<&'static str>,
 }
@@ -77,15 +84,23 @@ impl Said {
         Self {
             status,
             text: text.into(),
-            is_json: false,
+            content_type: TEXT,
             allow: None,
         }
     }
 
     fn json(value: &serde_json::Value) -> Self {
         Self {
-            is_json: true,
+            content_type: JSON,
             ..Self::text(StatusCode::OK, value.to_string())
+        }
+    }
+
+    /// What something is like now: numbers, ids and names alone.
+    fn state(now: impl Serialize) -> Self {
+        match serde_json::to_value(now) {
+            Ok(value) => Self::json(&value),
+            Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 
@@ -100,19 +115,16 @@ impl Said {
         let Self {
             status,
             mut text,
-            is_json,
+            content_type,
             allow,
         } = self;
-        text.push('\n');
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        let content_type = if is_json {
-            "application/json"
-        } else {
-            "text/plain; charset=utf-8"
-        };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CONTENT_TYPE, content_type);
         if let Some(methods) = allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
@@ -130,6 +142,7 @@ impl Admin {
         known_uploads: KnownUploads,
         send_limits: SendLimits,
         guard: Guard,
+        telemetry: Telemetry,
     ) -> Self {
         Self {
             readiness,
@@ -138,6 +151,7 @@ impl Admin {
             known_uploads,
             send_limits,
             guard,
+            telemetry,
         }
     }
 
@@ -147,19 +161,22 @@ impl Admin {
         }
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/livez" | "/readyz" | "/cache" | "/limits" | "/upstream" if !reads => Said::only(READ),
+            "/livez" | "/readyz" | "/cache" | "/limits" | "/upstream" | "/metrics" if !reads => {
+                Said::only(READ)
+            }
             "/purge" | "/open" if *request.method() != Method::POST => Said::only(POST),
             "/livez" => Said::text(StatusCode::OK, "alive"),
             "/readyz" if self.readiness.is_ready() => Said::text(StatusCode::OK, "ready"),
             "/readyz" => Said::text(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
             "/cache" => Said::json(&self.kept()),
-            "/upstream" => Said::json(&self.guard.snapshot()),
+            "/upstream" => Said::state(self.guard.snapshot()),
             "/purge" => self.purge(request).await,
-            "/limits" => self.limits_now(),
+            "/limits" => Said::state(self.send_limits.snapshot()),
             "/open" => self.open(request).await,
+            "/metrics" => self.metrics(),
             _ => Said::text(
                 StatusCode::NOT_FOUND,
-                "here are /livez, /readyz, /cache, /limits, /upstream, POST /purge and POST /open",
+                "here are /livez, /readyz, /cache, /limits, /upstream, /metrics, POST /purge and POST /open",
             ),
         }
     }
@@ -202,10 +219,13 @@ impl Admin {
         Said::json(&serde_json::json!({ "entries": purged.entries, "bytes": purged.bytes }))
     }
 
-    /// What of the send limits is used, waiting and closed: numbers and ids, no recipient.
-    fn limits_now(&self) -> Said {
-        match serde_json::to_value(self.send_limits.snapshot()) {
-            Ok(limits) => Said::json(&limits),
+    /// What is counted, for Prometheus.
+    fn metrics(&self) -> Said {
+        match self.telemetry.page() {
+            Ok(page) => Said {
+                content_type: METRICS,
+                ..Said::text(StatusCode::OK, page)
+            },
             Err(error) => Said::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }

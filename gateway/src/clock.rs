@@ -67,17 +67,23 @@ impl Clock {
     /// whose clock stands before 1970 reads as 1970.
     #[must_use]
     pub fn now(&self) -> Timestamp {
+        let since_epoch = self.system_time().duration_since(UNIX_EPOCH);
+        Timestamp::from_millis(0).after(since_epoch.unwrap_or(Duration::ZERO))
+    }
+
+    /// The wall-clock time as precisely as it is known, for what compares it with other machines' clocks.
+    #[must_use]
+    pub fn system_time(&self) -> SystemTime {
         match &self.0 {
-            Source::System => {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the one place that reads the wall clock"
-                )]
-                let now = SystemTime::now();
-                let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-                Timestamp::from_millis(0).after(since_epoch)
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that reads the wall clock"
+            )]
+            Source::System => SystemTime::now(),
+            Source::Manual(hands) => {
+                let wall = Duration::from_millis(hands.wall_millis.load(Ordering::Relaxed));
+                UNIX_EPOCH.checked_add(wall).unwrap_or(UNIX_EPOCH)
             }
-            Source::Manual(hands) => Timestamp::from_millis(hands.wall_millis.load(Ordering::Relaxed)),
         }
     }
 

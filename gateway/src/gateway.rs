@@ -39,11 +39,16 @@ use crate::stores::{
     CryptoUnavailable, DenialBudget, KnownUploads, Outcomes, SeenEvents, SettingsReadings, StoreError,
     Stores, TemplateClasses, UrlGrants, UrlSigner,
 };
+use crate::telemetry::{Observed, Telemetry, TelemetryError};
 use crate::upstream::Upstream;
 use crate::webhooks::{InboundBooks, WebhookListener};
 
 /// How long requests under way may go on once the gateway is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a gateway that stops may take to send what it has to tell: what is left of the drain, within these bounds.
+const MOST_LAST_WORDS: Duration = Duration::from_secs(5);
+const LEAST_LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a gateway did not start.
 #[derive(Debug, Error)]
@@ -79,6 +84,9 @@ pub enum StartError {
     /// Webhooks are to be taken, and what Meta signs them with is not known.
     #[error("[webhooks] needs upstream.app_secret, which Meta signs with")]
     NoAppSecret,
+    /// What is told of the gateway cannot be told.
+    #[error("telemetry cannot be set up")]
+    Telemetry(#[from] TelemetryError),
     /// A part of the contract that this version does not keep: not starting is better than promising it.
     #[error("{0}")]
     NotYet(&'static str),
@@ -214,7 +222,8 @@ impl Gateway {
                     clock: parts.clock.clone(),
                     minute,
                 };
-                Some(WebhookListener::bind(webhooks, app_secret, &options, books).await?)
+                let telemetry = parts.telemetry.clone();
+                Some(WebhookListener::bind(webhooks, app_secret, &options, books, telemetry).await?)
             }
         };
         Ok(Self {
@@ -296,6 +305,7 @@ impl Gateway {
         let mut reaper = JoinSet::new();
         let reaped = media_cache.clone();
         reaper.spawn(async move { reaped.reap().await });
+        let telemetry = parts.telemetry.clone();
         let send_limits = parts.books.limits.clone();
         let leaving = send_limits.clone();
         let paced = send_limits.clone();
@@ -314,6 +324,7 @@ impl Gateway {
             known_uploads.clone(),
             send_limits,
             parts.guard.clone(),
+            telemetry.clone(),
         );
         let admin = serve(
             admin_listener,
@@ -358,6 +369,10 @@ impl Gateway {
                     "exchanges with Meta were cut off: what came of them is not booked"
                 );
             }
+            // What was to be told last.
+            telemetry
+                .shutdown(drained.left.clamp(LEAST_LAST_WORDS, MOST_LAST_WORDS))
+                .await;
             // The operator's listener goes last: it tells that the gateway drains.
             let _ = stop_admin.send(true);
             drained
@@ -518,12 +533,25 @@ fn parts(
         minute,
     };
     let readings = SettingsReadings::new(clock.clone(), minute);
+    let needs_tls = upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https);
+    let meta = Upstream::new(client_tls(upstream.ca_file.as_deref(), needs_tls)?);
+    let guard = Guard::new(clock.clone(), config.limits.caller_share_percent);
+    let collector = config.telemetry.otlp_endpoint.as_ref();
+    let collector_has_tls = collector.is_some_and(|endpoint| endpoint.uri().scheme() == Some(&Scheme::HTTPS));
+    let to_collector = Upstream::new(client_tls(None, collector_has_tls)?);
+    let telemetry = Telemetry::start(config, to_collector, clock.clone())?;
+    telemetry.observe(Observed {
+        pins: stores.pins.clone(),
+        media_cache: media_cache.clone(),
+        limits: send_limits.clone(),
+        upstream: meta.clone(),
+        guard: guard.clone(),
+    });
     let scheme = if upstream.graph.is_https() {
         Scheme::HTTPS
     } else {
         Scheme::HTTP
     };
-    let needs_tls = upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https);
     let authority = Authority::try_from(upstream.graph.authority()).map_err(http::Error::from)?;
     Ok(Parts {
         policies: Arc::clone(&policies),
@@ -577,7 +605,7 @@ fn parts(
             upstream.token.clone(),
             upstream.app_secret.clone(),
         ),
-        upstream: Upstream::new(client_tls(upstream.ca_file.as_deref(), needs_tls)?),
+        upstream: meta,
         once: Arc::new(Once {
             outcomes: stores.outcomes,
             repeats: Outcomes::in_memory(clock.clone(), Once::REPEATS_BYTES)?,
@@ -588,6 +616,7 @@ fn parts(
             },
         }),
         guard,
+        telemetry,
         clock,
     })
 }

@@ -21,6 +21,7 @@ pub mod record;
 pub mod server;
 pub mod stack;
 pub mod stores;
+pub mod telemetry;
 pub mod upstream;
 pub mod webhooks;
 pub mod wiped_io;

@@ -4,31 +4,47 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use curfew_policies::PhoneNumberId;
+use http::Method;
+
+use crate::clock::Moment;
+use crate::telemetry::{Trace, method_name};
 
 /// Filled on the way down, read when the answer comes back up. Every field is written once, by the layer that learns it; of
 /// two who learn the same, the first counts.
 #[derive(Debug, Default)]
 pub struct Record {
+    trace: Option<Trace>,
+    method: Option<&'static str>,
     caller: OnceLock<Arc<str>>,
-    route: OnceLock<&'static str>,
+    route: OnceLock<(&'static str, &'static str)>,
     operation: OnceLock<&'static str>,
     number: OnceLock<PhoneNumberId>,
     observed: OnceLock<&'static str>,
     unverified: OnceLock<String>,
     reused: OnceLock<()>,
     replayed: OnceLock<()>,
-    waited: OnceLock<Duration>,
+    waited: OnceLock<(Moment, Duration)>,
 }
 
 impl Record {
+    /// The record of a request with this method, at this place in a trace.
+    #[must_use]
+    pub fn new(method: &Method, trace: Trace) -> Self {
+        Self {
+            trace: Some(trace),
+            method: Some(method_name(method)),
+            ..Self::default()
+        }
+    }
+
     /// Who asks.
     pub fn caller(&self, name: Arc<str>) {
         let _ = self.caller.set(name);
     }
 
-    /// What is asked for, as far as the head tells.
-    pub fn route(&self, name: &'static str) {
-        let _ = self.route.set(name);
+    /// What is asked for, as far as the head tells: its name, and its path without what callers fill in.
+    pub fn route(&self, name: &'static str, template: &'static str) {
+        let _ = self.route.set((name, template));
     }
 
     /// What is asked for, body and all.
@@ -61,9 +77,9 @@ impl Record {
         let _ = self.replayed.set(());
     }
 
-    /// It was a send, and had to wait for its turn.
-    pub fn waited(&self, duration: Duration) {
-        let _ = self.waited.set(duration);
+    /// It was a send, and had to wait for its turn, from then on for so long.
+    pub fn waited(&self, since: Moment, duration: Duration) {
+        let _ = self.waited.set((since, duration));
     }
 
     /// Who asked, or `-`.
@@ -75,7 +91,26 @@ impl Record {
     /// What was asked for, or `-` where it was not found out.
     #[must_use]
     pub fn operation_name(&self) -> &'static str {
-        self.operation.get().or(self.route.get()).copied().unwrap_or("-")
+        let of_route = || self.route.get().map(|(name, _)| *name);
+        self.operation.get().copied().or_else(of_route).unwrap_or("-")
+    }
+
+    /// The path without what callers fill in, where the route was found.
+    #[must_use]
+    pub fn template(&self) -> Option<&'static str> {
+        self.route.get().map(|(_, template)| *template)
+    }
+
+    /// The method, `_OTHER` where it is none that a call can have.
+    #[must_use]
+    pub fn method_name(&self) -> &'static str {
+        self.method.unwrap_or("_OTHER")
+    }
+
+    /// Where it stands in a trace.
+    #[must_use]
+    pub const fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// The number, or 0 where there is none.
@@ -102,9 +137,9 @@ impl Record {
         self.replayed.get().is_some()
     }
 
-    /// How long a send waited for its turn, if it had to.
+    /// Since when and how long a send waited for its turn, if it had to.
     #[must_use]
-    pub fn wait(&self) -> Option<Duration> {
+    pub fn wait(&self) -> Option<(Moment, Duration)> {
         self.waited.get().copied()
     }
 

@@ -22,12 +22,14 @@ use crate::layers::classify::ClassifyLayer;
 use crate::layers::enforce::EnforceLayer;
 use crate::layers::gather::{GatherLayer, Sources};
 use crate::layers::graph_token::GraphTokenLayer;
+use crate::layers::note::NoteLayer;
 use crate::layers::once::{Once, OnceLayer};
 use crate::layers::pace::{PaceLayer, Pacer};
 use crate::layers::respond::RespondLayer;
 use crate::layers::shed::ShedLayer;
 use crate::layers::watch::WatchLayer;
 use crate::server::ConnInfo;
+use crate::telemetry::Telemetry;
 use crate::upstream::Upstream;
 
 /// What the stack is built from: once for the process, shared by every connection.
@@ -53,6 +55,8 @@ pub struct Parts {
     pub once: Arc<Once>,
     /// What stands between the gateway and an outage.
     pub guard: Guard,
+    /// Who hears what happens.
+    pub telemetry: Telemetry,
 }
 
 /// The service of one connection.
@@ -66,13 +70,15 @@ pub fn stack(
     // The gateway's own questions go out by the same door as everything else, with permits of their own.
     // Exchange -> request: Meta's token exists only from here inwards.
     let meta = parts.token.layer(parts.upstream.clone());
+    // Exchange -> Exchange: what Meta makes of each is told.
+    let meta = NoteLayer::new(parts.telemetry.clone()).layer(meta);
     // Exchange -> Exchange: only where an answer can be expected, and so many at once.
     let meta = ShedLayer::new(parts.guard.clone()).layer(meta);
     let asker = Asker::new(meta.clone());
 
     ServiceBuilder::new()
         // Outermost: refusals and failures are seen too.
-        .layer(WatchLayer::new(parts.clock.clone(), Arc::new(connection)))
+        .layer(WatchLayer::new(Arc::new(connection), parts.telemetry.clone()))
         // Errors become answers; nothing above can fail.
         .layer(RespondLayer)
         // Seen -> Identified: the front door's verdict, then who asks. Nobody learns anything before they are known.

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod explain;
 pub mod key;
+mod log;
 pub mod run;
 pub mod sandbox;
 mod signals;
@@ -89,29 +90,4 @@ fn complain(failure: &(dyn std::error::Error + 'static)) {
 fn parse_minute(text: &str) -> Result<Minute, String> {
     let length = curfew_emulator::parse_duration(text).map_err(|error| error.to_string())?;
     Minute::lasting(length).ok_or_else(|| "a minute lasts from 1ms to 60s".to_owned())
-}
-
-/// Logs to standard error, one line an event, at the level that `CURFEW_LOG` names (default: info).
-///
-/// Only what the gateway itself says: what the libraries below it log, at their lowest levels, is what passes through them.
-fn log_to_stderr() {
-    use tracing_subscriber::filter::{LevelFilter, Targets};
-    use tracing_subscriber::layer::SubscriberExt as _;
-    use tracing_subscriber::util::SubscriberInitExt as _;
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one setting that must hold before the configuration is read"
-    )]
-    let named = std::env::var("CURFEW_LOG");
-    let level = named
-        .ok()
-        .and_then(|name| name.parse().ok())
-        .unwrap_or(LevelFilter::INFO);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    let ours = Targets::new().with_target("curfew", level);
-    // A second subscriber, in a test that runs two commands, is not worth failing for.
-    let _ = tracing_subscriber::registry().with(lines).with(ours).try_init();
 }

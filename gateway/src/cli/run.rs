@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use curfew_policies::Minute;
 
-use super::{Failure, harden, log_to_stderr, parse_minute, signals};
+use super::{Failure, harden, log, parse_minute, signals};
 use crate::clock::Clock;
 use crate::config;
 use crate::gateway::{Gateway, InForce};
@@ -26,9 +26,10 @@ pub struct Run {
 }
 
 pub(super) async fn run(args: Run) -> Result<(), Failure> {
-    log_to_stderr();
+    log::to_stderr();
     harden();
     let loaded = config::load(&args.config)?;
+    log::set_format(loaded.config.telemetry.log);
     let upstream = &loaded.config.upstream;
     let on_loopback = std::iter::once(&upstream.graph)
         .chain(&upstream.media)
@@ -44,9 +45,6 @@ pub(super) async fn run(args: Run) -> Result<(), Failure> {
     tracing::info!(address = %gateway.address()?, admin = %gateway.admin_address()?, "listening");
     if let Some(address) = gateway.webhook_address()? {
         tracing::info!(%address, "listening for webhooks");
-    }
-    if loaded.config.telemetry.is_some() {
-        tracing::warn!("[telemetry] is read but not sent by this version");
     }
     let drained = tokio::select! {
         drained = gateway.serve(told_to_end) => drained,

@@ -9,9 +9,9 @@ use curfew_emulator::{Emulator, Options};
 use curfew_policies::{Minute, PolicySet, StorageMode};
 use secrecy::SecretString;
 
-use super::{Failure, harden, log_to_stderr, parse_minute, signals};
+use super::{Failure, harden, log, parse_minute, signals};
 use crate::clock::Clock;
-use crate::config::{CacheLimits, Config, Limits, StoreConfig, Upstream};
+use crate::config::{CacheLimits, Config, Limits, OtlpEndpoint, StoreConfig, Telemetry, Upstream};
 use crate::gateway::Gateway;
 
 /// The policy of a sandbox without `--policies`: one number of each restricted mode.
@@ -38,6 +38,9 @@ pub struct Sandbox {
     /// Another policy than the sample.
     #[arg(long, value_name = "FILE")]
     policies: Option<PathBuf>,
+    /// Where traces and metrics are sent, by OTLP over HTTP, such as http://127.0.0.1:4318.
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<OtlpEndpoint>,
     /// Print one line of JSON instead.
     #[arg(long)]
     json: bool,
@@ -47,7 +50,7 @@ pub(super) async fn run(args: Sandbox) -> Result<(), Failure> {
     if !args.listen.ip().is_loopback() || !args.admin_listen.ip().is_loopback() {
         return Err("the sandbox listens on loopback only: anybody may use it".into());
     }
-    log_to_stderr();
+    log::to_stderr();
     harden();
     let text = match &args.policies {
         Some(path) => {
@@ -118,7 +121,10 @@ fn config(args: &Sandbox, policies: &PolicySet, emulator: &Emulator) -> Result<C
         cache: CacheLimits::DEFAULT,
         limits: Limits::default(),
         audit: None,
-        telemetry: None,
+        telemetry: Telemetry {
+            otlp_endpoint: args.otlp_endpoint.clone(),
+            ..Telemetry::default()
+        },
         webhooks: None,
     })
 }

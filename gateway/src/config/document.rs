@@ -316,6 +316,15 @@ impl<'i> Entry<'i> {
         ratio
     }
 
+    /// True or false; another type is a problem.
+    pub(super) fn truth(&self, report: &mut Report<'_>) -> Option<bool> {
+        let truth = self.value.as_bool();
+        if truth.is_none() {
+            self.wrong_type("true or false", report);
+        }
+        truth
+    }
+
     /// A table; another type is a problem.
     pub(super) fn table(self, report: &mut Report<'_>) -> Option<Table<'i>> {
         match self.value {

@@ -70,8 +70,8 @@ pub struct Config {
     pub limits: Limits,
     /// The audit trail, if one is kept.
     pub audit: Option<Audit>,
-    /// Where traces and metrics are sent, if anywhere.
-    pub telemetry: Option<Telemetry>,
+    /// What is told of what the gateway does, and where.
+    pub telemetry: Telemetry,
     /// Where Meta's webhooks come in, if they do.
     pub webhooks: Option<Webhooks>,
 }
@@ -183,13 +183,38 @@ pub struct Audit {
     pub path: PathBuf,
 }
 
-/// Where traces and metrics are sent.
+/// What is told of what the gateway does, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
-    /// The collector.
-    pub otlp_endpoint: OtlpEndpoint,
-    /// Which share of traces is kept: 0.0 to 1.0.
+    /// The collector of traces and metrics, if there is one.
+    pub otlp_endpoint: Option<OtlpEndpoint>,
+    /// Which share of the traces that begin here is kept: 0.0 to 1.0. Refusals and errors are kept whatever it is.
     pub sample_ratio: f64,
+    /// Whether Meta is told the trace that its part belongs to.
+    pub propagate_upstream: bool,
+    /// The form of the log.
+    pub log: LogFormat,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            otlp_endpoint: None,
+            sample_ratio: 1.0,
+            propagate_upstream: false,
+            log: LogFormat::Text,
+        }
+    }
+}
+
+/// The form of the log: one line an event in either.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, its fields at the top.
+    Json,
 }
 
 /// Reads `path` and the policies that it names, with the process's environment.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use curfew_policies::{Credential, PolicySet, shown};
@@ -15,7 +16,9 @@ use super::origin::{Origin, PublicUrl};
 use super::problem::{Problem, Problems};
 use super::secret::{self, Environment};
 use super::tls::{self, TlsFiles};
-use super::{Audit, CacheLimits, Config, Limits, Loaded, StoreConfig, Telemetry, Upstream, ValkeyUrl, file};
+use super::{
+    Audit, CacheLimits, Config, Limits, Loaded, LogFormat, StoreConfig, Telemetry, Upstream, ValkeyUrl, file,
+};
 
 mod webhooks;
 
@@ -48,7 +51,14 @@ impl OtlpEndpoint {
         &self.0
     }
 
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    const WRONG: &str =
+        "must be an http or https URL without user name, query or fragment, such as http://127.0.0.1:4318";
+}
+
+impl FromStr for OtlpEndpoint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let uri: http::Uri = text.parse().map_err(|_| Self::WRONG)?;
         let scheme_is_right = matches!(uri.scheme_str(), Some("http" | "https"));
         let host_is_right = uri
@@ -60,9 +70,6 @@ impl OtlpEndpoint {
             Err(Self::WRONG)
         }
     }
-
-    const WRONG: &str =
-        "must be an http or https URL without user name, query or fragment, such as http://127.0.0.1:4318";
 }
 
 impl fmt::Display for OtlpEndpoint {
@@ -492,22 +499,35 @@ impl<'t> Reader<'_, 't> {
         path.map(|path| Audit { path })
     }
 
-    /// Without an endpoint there is no telemetry, whatever else the table says.
-    fn telemetry(&mut self, root: &mut Table<'t>) -> Option<Telemetry> {
+    fn telemetry(&mut self, root: &mut Table<'t>) -> Telemetry {
         let report = &mut self.report;
-        let mut table = root.table("telemetry", report)?;
-        let sample_ratio = table
-            .take("sample_ratio")
-            .and_then(|entry| entry.ratio(report))
-            .unwrap_or(1.0);
-        let otlp_endpoint = table
-            .take("otlp_endpoint")
-            .and_then(|entry| entry.parse(report, OtlpEndpoint::parse));
+        let mut table = root.table_or_empty("telemetry", report);
+        let otherwise = Telemetry::default();
+        let telemetry = Telemetry {
+            otlp_endpoint: table
+                .take("otlp_endpoint")
+                .and_then(|entry| entry.parse(report, OtlpEndpoint::from_str)),
+            sample_ratio: table
+                .take("sample_ratio")
+                .and_then(|entry| entry.ratio(report))
+                .unwrap_or(otherwise.sample_ratio),
+            propagate_upstream: table
+                .take("propagate_upstream")
+                .and_then(|entry| entry.truth(report))
+                .unwrap_or(otherwise.propagate_upstream),
+            log: table
+                .take("log")
+                .and_then(|entry| {
+                    entry.parse(report, |text| match text {
+                        "text" => Ok(LogFormat::Text),
+                        "json" => Ok(LogFormat::Json),
+                        _ => Err("must be \"text\" or \"json\""),
+                    })
+                })
+                .unwrap_or(otherwise.log),
+        };
         table.finish(report);
-        Some(Telemetry {
-            otlp_endpoint: otlp_endpoint?,
-            sample_ratio,
-        })
+        telemetry
     }
 
     /// What callers of the policies need of this file, and it of them.

@@ -7,6 +7,9 @@
 /// What every such path begins with. No Graph node id can begin with `_`.
 pub const PATH_PREFIX: &str = "/_curfew/media/";
 
+/// The same, with the token left out.
+pub const PATH_TEMPLATE: &str = "/_curfew/media/{token}";
+
 /// The URL of a token, on the origin by which the caller reached the gateway.
 #[must_use]
 pub fn media_url(origin: &str, token: &str) -> String {

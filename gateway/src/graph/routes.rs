@@ -3,6 +3,8 @@
 //! What is not here is refused. Source: the endpoint list of Meta's Graph and Cloud API references and the OpenAPI file of
 //! v23.0; calls of one kind that differ only in their edge share a row.
 
+use std::sync::LazyLock;
+
 use curfew_policies::UnverifiedOperation;
 use http::Method;
 
@@ -24,6 +26,19 @@ pub enum Node {
     Group,
     /// `upload:…` of the Resumable Upload API.
     UploadSession,
+}
+
+impl Node {
+    const fn placeholder(self) -> &'static str {
+        match self {
+            Self::Number => "phone_number_id",
+            Self::Account => "waba_id",
+            Self::Media => "media_id",
+            Self::Object => "object_id",
+            Self::Group => "group_id",
+            Self::UploadSession => "upload_session",
+        }
+    }
 }
 
 /// What a request body may be.
@@ -151,7 +166,29 @@ impl Route {
         self.body = body;
         self
     }
+
+    /// Its path without what callers fill in, and without the version: `/{phone_number_id}/messages`.
+    #[must_use]
+    pub fn template(&'static self) -> &'static str {
+        let index = ROUTES.iter().position(|route| std::ptr::eq(route, self));
+        index
+            .and_then(|index| TEMPLATES.get(index))
+            .map_or("", String::as_str)
+    }
+
+    fn write_template(&self) -> String {
+        let mut path = format!("/{{{}}}", self.node.placeholder());
+        for segment in self.edge {
+            path.push('/');
+            path.push_str(if *segment == "*" { "{id}" } else { segment });
+        }
+        path
+    }
 }
+
+/// The templates of [`ROUTES`], in its order.
+static TEMPLATES: LazyLock<Vec<String>> =
+    LazyLock::new(|| ROUTES.iter().map(Route::write_template).collect());
 
 const fn read(node: Node, edge: &'static [&'static str], name: &'static str) -> Route {
     route(Method::GET, node, edge, name, Kind::Read).query(PAGED)
@@ -171,7 +208,7 @@ const fn unverified(
 }
 
 /// The table. Sends come first: the scan ends there for almost every request.
-pub const ROUTES: &[Route] = &[
+pub static ROUTES: &[Route] = &[
     route(
         Method::POST,
         Node::Number,

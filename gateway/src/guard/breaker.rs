@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use curfew_policies::PhoneNumberId;
+use serde::Serialize;
 
 use crate::clock::{Clock, Moment};
 
@@ -120,17 +121,21 @@ struct State {
     refused: u64,
 }
 
-/// What an operator is told.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Seen {
-    pub(super) state: &'static str,
-    pub(super) cause: Option<&'static str>,
+/// The state of one breaker.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Seen {
+    /// `closed`, `open` or `half_open`.
+    pub state: &'static str,
+    /// Why it is not closed.
+    pub cause: Option<&'static str>,
     /// How long it has been so, in milliseconds.
-    pub(super) for_ms: u64,
-    /// How long it stays open before the next probe.
-    pub(super) retry_in_ms: Option<u64>,
-    pub(super) opened: u64,
-    pub(super) refused: u64,
+    pub for_ms: u64,
+    /// How long it stays open before the next probe, in milliseconds.
+    pub retry_in_ms: Option<u64>,
+    /// How often it opened since the start.
+    pub opened: u64,
+    /// How many exchanges it refused since the start.
+    pub refused: u64,
 }
 
 impl Breaker {

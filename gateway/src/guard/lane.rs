@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -57,13 +58,18 @@ pub(super) struct Place {
     among: u32,
 }
 
-/// What an operator is told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Seen {
-    pub(super) limit: u32,
-    pub(super) taken: u32,
-    pub(super) waiting: usize,
-    pub(super) shed: u64,
+/// The state of the places of one kind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Seen {
+    /// How many places there are at present.
+    pub limit: u32,
+    /// How many are taken.
+    #[serde(rename = "under_way")]
+    pub taken: u32,
+    /// How many wait for one.
+    pub waiting: usize,
+    /// How many found none since the start.
+    pub shed: u64,
 }
 
 impl Lane {

@@ -9,6 +9,7 @@
 mod adaptive;
 mod breaker;
 mod lane;
+mod snapshot;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use curfew_policies::PhoneNumberId;
 use http::StatusCode;
-use serde_json::{Value, json};
 use thiserror::Error;
 
 use self::breaker::{Attempt, Breaker, Report, Scope};
@@ -29,6 +29,10 @@ use self::lane::{Lane, Place};
 use self::standing::Standing;
 use crate::clock::{Clock, Moment};
 use crate::graph::answer;
+
+pub use self::breaker::Seen as BreakerNow;
+pub use self::lane::Seen as LaneNow;
+pub use self::snapshot::{BreakersNow, GuardNow};
 
 /// The kinds of exchanges, each with places of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -304,60 +308,6 @@ impl Guard {
         let make = || Breaker::new(Scope::Number(number), self.0.clock.clone());
         Arc::clone(known.entry(number).or_insert_with(make))
     }
-
-    /// What an operator is told: breakers, limits, what is under way, what was refused since the start. Numbers whose breaker never
-    /// opened are left out.
-    #[must_use]
-    pub fn snapshot(&self) -> Value {
-        let shared = &self.0;
-        let known = shared.numbers.read().unwrap_or_else(PoisonError::into_inner);
-        let mut numbers: Vec<_> = known
-            .iter()
-            .map(|(number, breaker)| (number.get(), breaker.seen()))
-            .filter(|(_, seen)| seen.opened > 0)
-            .collect();
-        drop(known);
-        numbers.sort_unstable_by_key(|(number, _)| *number);
-        let numbers: serde_json::Map<_, _> = numbers
-            .into_iter()
-            .map(|(number, seen)| (number.to_string(), breaker_json(&seen)))
-            .collect();
-        let lanes: serde_json::Map<_, _> = Traffic::ALL
-            .iter()
-            .zip(&shared.lanes)
-            .map(|(traffic, lane)| (traffic.name().to_owned(), lane_json(lane)))
-            .collect();
-        json!({
-            "breakers": {
-                "graph": breaker_json(&shared.graph.seen()),
-                "media": breaker_json(&shared.media.seen()),
-                "numbers": numbers,
-            },
-            "requests": lane_json(&shared.requests),
-            "exchanges": lanes,
-        })
-    }
-}
-
-fn breaker_json(seen: &breaker::Seen) -> Value {
-    json!({
-        "state": seen.state,
-        "cause": seen.cause,
-        "for_ms": seen.for_ms,
-        "retry_in_ms": seen.retry_in_ms,
-        "opened": seen.opened,
-        "refused": seen.refused,
-    })
-}
-
-fn lane_json(lane: &Lane) -> Value {
-    let seen = lane.seen();
-    json!({
-        "limit": seen.limit,
-        "under_way": seen.taken,
-        "waiting": seen.waiting,
-        "shed": seen.shed,
-    })
 }
 
 /// The largest answer that is read as a Graph error, in bytes: Meta's have a few hundred.

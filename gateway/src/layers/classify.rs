@@ -15,6 +15,7 @@ use super::reading::operation_without_body;
 use crate::call::{Answer, Classified, Context, Identified, Principal, Target};
 use crate::error::GatewayError;
 use crate::graph::classify::{Named, name};
+use crate::graph::media_url::PATH_TEMPLATE;
 use crate::graph::routes::Kind;
 
 /// The layer.
@@ -66,14 +67,14 @@ fn classified(identified: Identified) -> Result<Classified, GatewayError> {
     } = identified;
     let target = match media_url {
         Some(claims) => {
-            record.route("download_media");
+            record.route("download_media", PATH_TEMPLATE);
             record.number(claims.number);
             Target::Download(claims)
         }
         None => {
             let uri = request.uri();
             let named = name(&principal.policies, request.method(), uri.path())?;
-            record.route(named.route.name);
+            record.route(named.route.name, named.route.template());
             judge_caller(&principal, &named)?;
             let head = named.with_query(uri.query())?;
             if let Some(number) = head.number() {

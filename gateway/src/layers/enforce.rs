@@ -7,6 +7,7 @@
 mod form;
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use curfew_policies::{
@@ -35,8 +36,10 @@ use crate::graph::media_host::MediaUrl;
 use crate::graph::message::Recipient;
 use crate::graph::routes::READ_TEMPLATES;
 use crate::guard::{Facts as GuardFacts, Guard, Host, Traffic};
+use crate::record::Record;
 use crate::stores::SettingsReadings;
 use crate::stores::outcomes::Sending;
+use crate::telemetry::What;
 
 /// The version that the gateway's own questions speak: storage is part of `settings` from v21.0 on.
 const QUESTION_VERSION: &str = "v23.0";
@@ -248,6 +251,9 @@ impl Permitted {
             traffic,
             number,
             principal,
+            operation: context.record.operation_name(),
+            record: context.record,
+            trace: None,
             method,
             destination: ExchangeTarget::Graph(target),
             body,
@@ -299,10 +305,14 @@ impl Permitted {
     /// permitted.
     #[must_use]
     pub fn fetch(&self, url: &MediaUrl, credential: Credential) -> Exchange {
+        let record = Arc::clone(&self.call.context.record);
         Exchange {
             traffic: Traffic::Stream,
             number: self.number(),
             principal: self.call.context.principal.clone(),
+            operation: record.operation_name(),
+            record,
+            trace: None,
             method: Method::GET,
             destination: ExchangeTarget::Media(url.clone()),
             body: Outbound::Empty,
@@ -341,6 +351,12 @@ pub fn permit_question(
             traffic: Traffic::Question,
             number: Some(number),
             principal: context.principal.clone(),
+            operation: match question {
+                Question::Settings => "ask_settings",
+                Question::Media(_) => "ask_media",
+            },
+            record: Arc::clone(&context.record),
+            trace: None,
             method: Method::GET,
             destination: ExchangeTarget::Graph(match question {
                 Question::Settings => format!("/{QUESTION_VERSION}/{number}/settings"),
@@ -364,6 +380,9 @@ pub fn permit_question(
 ///         traffic: curfew::guard::Traffic::Call,
 ///         number: None,
 ///         principal,
+///         record: std::sync::Arc::default(),
+///         operation: "send_message",
+///         trace: None,
 ///         method: http::Method::GET,
 ///         destination: ExchangeTarget::Graph("/me".to_owned()),
 ///         body: curfew::body::Outbound::Empty,
@@ -378,6 +397,9 @@ pub struct Exchange {
     traffic: Traffic,
     number: Option<PhoneNumberId>,
     principal: Principal,
+    record: Arc<Record>,
+    operation: &'static str,
+    trace: Option<HeaderValue>,
     method: Method,
     destination: ExchangeTarget,
     body: Outbound,
@@ -412,6 +434,8 @@ pub struct ExchangeParts {
     pub file_offset: Option<FileOffset>,
     /// Whose token goes with it.
     pub credential: Credential,
+    /// `traceparent`, where Meta is told the trace.
+    pub trace: Option<HeaderValue>,
 }
 
 impl Exchange {
@@ -430,6 +454,27 @@ impl Exchange {
         }
     }
 
+    /// The record of the request that it is made for.
+    #[must_use]
+    pub const fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// What is told of it.
+    #[must_use]
+    pub fn what(&self) -> What {
+        What {
+            method: self.method.clone(),
+            operation: self.operation,
+            is_media: matches!(self.destination, ExchangeTarget::Media(_)),
+        }
+    }
+
+    /// Has Meta be told the trace.
+    pub fn continue_trace(&mut self, traceparent: HeaderValue) {
+        self.trace = Some(traceparent);
+    }
+
     /// Takes it apart.
     #[must_use]
     pub fn into_parts(self) -> ExchangeParts {
@@ -437,6 +482,9 @@ impl Exchange {
             traffic: _,
             number: _,
             principal: _,
+            record: _,
+            operation: _,
+            trace,
             method,
             destination,
             body,
@@ -446,6 +494,7 @@ impl Exchange {
             credential,
         } = self;
         ExchangeParts {
+            trace,
             method,
             destination,
             body,

@@ -2,7 +2,7 @@
 //! from the token, the key of the gateway's own URLs, is derived here too, so that this file alone exposes it.
 //!
 //! The request is built here from an exchange's values: nothing of the caller's but method, target, body, `Accept`, the
-//! body's type and a resumable upload's offset ever was in it.
+//! body's type and a resumable upload's offset ever was in it, and the trace where the configuration says that Meta is told.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use crate::guard::{CallerKey, Guard};
 use crate::stores::limits::RecipientKey;
 use crate::stores::outcomes::{Asker, Name, Sending};
 use crate::stores::{CallerTag, CryptoUnavailable, Outcomes, UrlSigner};
+use crate::telemetry::TRACEPARENT;
 use crate::upstream::{ExchangeError, MetaAnswer};
 
 /// Fixed and not empty: some values fail at the media host.
@@ -214,6 +215,7 @@ impl Shared {
             accept,
             file_offset,
             credential,
+            trace,
         } = exchange.into_parts();
         let token = match &credential {
             Credential::Gateway => self.token.as_ref()?,
@@ -238,6 +240,9 @@ impl Shared {
         }
         if let Some(offset) = file_offset {
             headers.insert(FILE_OFFSET, offset.into());
+        }
+        if let Some(trace) = trace {
+            headers.insert(TRACEPARENT, trace);
         }
         Some(request)
     }

@@ -9,6 +9,7 @@ pub mod download;
 pub mod enforce;
 pub mod gather;
 pub mod graph_token;
+pub mod note;
 pub mod once;
 pub mod pace;
 mod pass_on;

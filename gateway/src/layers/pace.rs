@@ -197,7 +197,7 @@ where
                 let since = pacer.clock.monotonic();
                 let admitted = admit.await;
                 let waited = pacer.clock.monotonic().since(since);
-                permitted.context().record.waited(waited);
+                permitted.context().record.waited(since, waited);
                 Some(admitted.map_err(refused)?)
             };
             pacer.let_go(&mut permitted, asker, number, grant);

@@ -1,4 +1,4 @@
-//! Watches every request: one log line each, refusals and failures too.
+//! Watches every request: one log line each, figures and spans, refusals and failures too.
 //!
 //! It is outermost. What it writes holds ids, names and durations; never a body, a recipient, a URL or a token.
 
@@ -13,24 +13,28 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use super::download::CURFEW_CACHE;
 use crate::call::{Answer, Seen};
-use crate::clock::{Clock, Moment};
 use crate::error::CURFEW_REASON;
 use crate::record::Record;
 use crate::server::ConnInfo;
+use crate::telemetry::{End, Telemetry};
 
 /// The layer.
 #[derive(Clone, Debug)]
 pub struct WatchLayer {
-    clock: Clock,
     connection: Arc<ConnInfo>,
+    telemetry: Telemetry,
 }
 
 impl WatchLayer {
     /// Watches the requests of one connection.
     #[must_use]
-    pub fn new(clock: Clock, connection: Arc<ConnInfo>) -> Self {
-        Self { clock, connection }
+    pub const fn new(connection: Arc<ConnInfo>, telemetry: Telemetry) -> Self {
+        Self {
+            connection,
+            telemetry,
+        }
     }
 }
 
@@ -40,8 +44,8 @@ impl<S> Layer<S> for WatchLayer {
     fn layer(&self, inner: S) -> Watch<S> {
         Watch {
             inner,
-            clock: self.clock.clone(),
             connection: Arc::clone(&self.connection),
+            telemetry: self.telemetry.clone(),
         }
     }
 }
@@ -50,8 +54,8 @@ impl<S> Layer<S> for WatchLayer {
 #[derive(Clone, Debug)]
 pub struct Watch<S> {
     inner: S,
-    clock: Clock,
     connection: Arc<ConnInfo>,
+    telemetry: Telemetry,
 }
 
 impl<S> Service<http::Request<Incoming>> for Watch<S>
@@ -67,8 +71,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
-        let record = Arc::new(Record::default());
-        let started = self.clock.monotonic();
+        let record = Arc::new(self.telemetry.begin(request.method(), request.headers()));
         let inner = self.inner.call(Seen {
             request,
             record: Arc::clone(&record),
@@ -78,8 +81,7 @@ where
             inner,
             line: Line {
                 record,
-                clock: self.clock.clone(),
-                started,
+                telemetry: self.telemetry.clone(),
                 is_written: false,
             },
         }
@@ -95,19 +97,21 @@ pin_project! {
     }
 }
 
-/// A request's log line, written once: when the answer is there, or when nobody waits for it any more. What the caller did
+/// A request's log line, and what else is told of it, written once: when the answer is there, or when nobody waits for it any more. What the caller did
 /// not wait for may have reached Meta all the same.
 struct Line {
     record: Arc<Record>,
-    clock: Clock,
-    started: Moment,
+    telemetry: Telemetry,
     is_written: bool,
 }
 
 impl Line {
     /// Writes it, with status 0 where there was none.
-    fn write(&mut self, status: u16, reason: Option<&str>, outcome: Option<&str>) {
+    fn write(&mut self, end: End<'_>, outcome: Option<&str>) {
         self.is_written = true;
+        let took = self.telemetry.end(&self.record, end);
+        let trace = self.record.trace();
+        let End { status, reason, .. } = end;
         tracing::info!(
             caller = self.record.caller_name(),
             operation = self.record.operation_name(),
@@ -117,8 +121,10 @@ impl Line {
             outcome,
             observed = self.record.observed_slug(),
             unverified = self.record.unverified_use(),
-            waited_micros = self.record.wait().map(micros),
-            micros = micros(self.clock.monotonic().since(self.started)),
+            waited_micros = self.record.wait().map(|(_, wait)| micros(wait)),
+            micros = micros(took),
+            trace_id = trace.map(|trace| tracing::field::display(trace.trace_id())),
+            span_id = trace.map(|trace| tracing::field::display(trace.span_id())),
             "request"
         );
     }
@@ -131,7 +137,12 @@ fn micros(duration: Duration) -> u64 {
 impl Drop for Line {
     fn drop(&mut self) {
         if !self.is_written {
-            self.write(0, None, Some("caller gone"));
+            let end = End {
+                status: 0,
+                reason: None,
+                cache: None,
+            };
+            self.write(end, Some("caller gone"));
         }
     }
 }
@@ -145,14 +156,16 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(answer) = ready!(this.inner.poll(cx));
-        let reason = answer
-            .headers()
-            .get(CURFEW_REASON)
-            .and_then(|value| value.to_str().ok());
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let end = End {
+            status: answer.status().as_u16(),
+            reason: header(CURFEW_REASON),
+            cache: header(CURFEW_CACHE),
+        };
         let record = &this.line.record;
         let reused = record.is_reused().then_some("reused");
         let outcome = reused.or(record.is_replayed().then_some("replayed"));
-        this.line.write(answer.status().as_u16(), reason, outcome);
+        this.line.write(end, outcome);
         Poll::Ready(Ok(answer))
     }
 }

@@ -12,6 +12,7 @@ use super::{ANSWER_TIMEOUT, Stalled};
 use crate::body::BoxError;
 use crate::guard::Ticket;
 use crate::server::Trickle;
+use crate::telemetry::ExchangeNote;
 
 /// What an answer must bring, or end, within [`ANSWER_TIMEOUT`] of being waited for, in bytes: one KiB a second. Meta's answers but
 /// pages and media are smaller, so these are whole by then.
@@ -24,6 +25,10 @@ pub struct AnswerBody<B = Driven> {
     trickle: Trickle,
     /// The exchange's place, and what is told of it. It ends with the body.
     ticket: Option<Ticket>,
+    /// How often the request was begun anew.
+    resent: u32,
+    /// What is told of the exchange, which ends with the body.
+    note: Option<ExchangeNote>,
 }
 
 impl<B> AnswerBody<B> {
@@ -32,7 +37,21 @@ impl<B> AnswerBody<B> {
             body,
             trickle: Trickle::new(ANSWER_TIMEOUT, LEAST_BYTES),
             ticket: None,
+            resent: 0,
+            note: None,
         }
+    }
+
+    /// The same, of a request that was begun anew so often.
+    pub(super) const fn after(mut self, resent: u32) -> Self {
+        self.resent = resent;
+        self
+    }
+
+    /// How often the request was begun anew, before a byte of it was written.
+    #[must_use]
+    pub const fn resent(&self) -> u32 {
+        self.resent
     }
 
     /// The same, and `ticket` is told what comes of it.
@@ -42,22 +61,37 @@ impl<B> AnswerBody<B> {
         self
     }
 
+    /// The same, and `note` is told what comes of it.
+    #[must_use]
+    pub fn noted(mut self, note: ExchangeNote) -> Self {
+        self.note = Some(note);
+        self
+    }
+
     fn tell(&mut self, frame: Option<&Result<Frame<Bytes>, BoxError>>) {
         match frame {
             Some(Ok(frame)) => {
-                if let (Some(ticket), Some(data)) = (&mut self.ticket, frame.data_ref()) {
+                let Some(data) = frame.data_ref() else { return };
+                if let Some(ticket) = &mut self.ticket {
                     ticket.passed(data);
+                }
+                if let Some(note) = &mut self.note {
+                    note.passed(data);
                 }
             }
             Some(Err(_)) => {
                 if let Some(ticket) = self.ticket.take() {
                     ticket.broken();
                 }
+                if let Some(mut note) = self.note.take() {
+                    note.broken();
+                }
             }
             None => {
                 if let Some(ticket) = self.ticket.take() {
                     ticket.ended();
                 }
+                self.note = None;
             }
         }
     }

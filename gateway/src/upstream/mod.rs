@@ -81,6 +81,15 @@ impl ExchangeError {
     }
 }
 
+/// What an [`Upstream`] has open.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct UpstreamStats {
+    /// Exchanges under way, each with a connection of its own or on the way to one.
+    pub active: usize,
+    /// Connections between two exchanges.
+    pub idle: usize,
+}
+
 /// The client.
 #[derive(Clone)]
 pub struct Upstream {
@@ -98,6 +107,12 @@ impl Upstream {
     #[must_use]
     pub fn new(tls: rustls::ClientConfig) -> Self {
         Self::bounded(tls, Bounds::default())
+    }
+
+    /// What is there now.
+    #[must_use]
+    pub fn stats(&self) -> UpstreamStats {
+        self.shared.pool.stats()
     }
 
     fn bounded(mut tls: rustls::ClientConfig, bounds: Bounds) -> Self {
@@ -138,7 +153,10 @@ impl Shared {
             // With any error the connection is gone: what was not written by now never will be.
             let unwritten = spare.filter(|_| meter.bytes() == before);
             let (error, again) = match answer {
-                Ok(Ok(answer)) => return Ok(answer.map(AnswerBody::new)),
+                Ok(Ok(answer)) => {
+                    let resent = u32::try_from(TRIES - 1 - tries).unwrap_or(u32::MAX);
+                    return Ok(answer.map(|body| AnswerBody::new(body).after(resent)));
+                }
                 Ok(Err(failed)) => (failed.error, failed.untouched.or(unwritten)),
                 Err(stalled) if unwritten.is_some() => return Err(ExchangeError::Unsent(stalled.into())),
                 Err(stalled) => (stalled.into(), None),

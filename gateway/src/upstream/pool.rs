@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::UpstreamStats;
 use super::line::Line;
 use super::origin::Origin;
 use crate::body::BoxError;
@@ -77,6 +78,15 @@ impl Pool {
             hosts: Mutex::default(),
             turns: Arc::new(Semaphore::new(bounds.exchanges)),
             bounds,
+        }
+    }
+
+    pub(super) fn stats(&self) -> UpstreamStats {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = self.turns.available_permits();
+        UpstreamStats {
+            active: self.bounds.exchanges.saturating_sub(free),
+            idle: hosts.iter().map(|host| host.idle().lines.len()).sum(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::config;
 use crate::gateway::{StartError, client_tls, listen};
 use crate::layers::graph_token::signing_key;
 use crate::server::{Drained, FrontDoorLimits, ServerOptions, serve};
+use crate::telemetry::Telemetry;
 use crate::upstream::Upstream;
 
 /// A listener that will serve once it is asked to.
@@ -32,6 +33,7 @@ impl WebhookListener {
         app_secret: &secrecy::SecretString,
         options: &ServerOptions,
         books: InboundBooks,
+        telemetry: Telemetry,
     ) -> Result<Self, StartError> {
         let tls = config.tls.as_ref().map(config::TlsFiles::server_config);
         let tls = tls.transpose().map_err(StartError::Tls)?;
@@ -53,6 +55,7 @@ impl WebhookListener {
             limits.clone(),
             books,
             receiver,
+            telemetry,
         );
         Ok(Self {
             listener: listen(config.listen).await?,

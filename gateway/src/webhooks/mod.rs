@@ -37,6 +37,7 @@ use crate::layers::graph_token::{is_secret, signing_key};
 use crate::layers::reading::{JsonRoom, collect_json, expect_json};
 use crate::server::{FrontDoorLimits, refusal_of};
 use crate::stores::StoreError;
+use crate::telemetry::Telemetry;
 
 pub use books::InboundBooks;
 pub(crate) use listener::WebhookListener;
@@ -68,6 +69,7 @@ struct Shared {
     budget: JsonBudget,
     books: InboundBooks,
     receiver: Receiver,
+    telemetry: Telemetry,
 }
 
 /// What Meta is told: a status, and for the handshake its own challenge.
@@ -114,6 +116,7 @@ impl Webhooks {
         limits: FrontDoorLimits,
         books: InboundBooks,
         receiver: Receiver,
+        telemetry: Telemetry,
     ) -> Self {
         Self(Arc::new(Shared {
             path,
@@ -123,6 +126,7 @@ impl Webhooks {
             budget: JsonBudget::default(),
             books,
             receiver,
+            telemetry,
         }))
     }
 }
@@ -138,10 +142,11 @@ impl Shared {
         match *request.method() {
             Method::GET => self.shake_hands(request.uri().query()),
             Method::POST => {
+                let began = self.telemetry.now();
                 let taken = timeout(PATIENCE, self.take(request)).await;
-                taken
-                    .unwrap_or_else(|_| told("late", StatusCode::GATEWAY_TIMEOUT))
-                    .into()
+                let (reason, status) = taken.unwrap_or_else(|_| told("late", StatusCode::GATEWAY_TIMEOUT));
+                self.telemetry.webhook(reason, began);
+                status.into()
             }
             _ => StatusCode::METHOD_NOT_ALLOWED.into(),
         }
@@ -169,8 +174,8 @@ impl Shared {
         }
     }
 
-    /// Takes one webhook: checked, acted upon, handed on.
-    async fn take(&self, request: Request<Incoming>) -> StatusCode {
+    /// Takes one webhook: checked, acted upon, handed on. Says what became of it, and what Meta is told.
+    async fn take(&self, request: Request<Incoming>) -> (&'static str, StatusCode) {
         let (parts, body) = request.into_parts();
         if expect_json(&parts.headers, BodyKind::Json).is_err() {
             return told("content_type", StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -218,14 +223,14 @@ impl Shared {
             media,
             "webhook"
         );
-        status
+        (reason, status)
     }
 }
 
 /// Writes down why a webhook was turned away.
-fn told(reason: &'static str, status: StatusCode) -> StatusCode {
+fn told(reason: &'static str, status: StatusCode) -> (&'static str, StatusCode) {
     tracing::warn!(reason, status = status.as_u16(), "webhook not taken");
-    status
+    (reason, status)
 }
 
 /// Meta repeats whatever is not answered with 200; only what it does wrong itself is its own fault.

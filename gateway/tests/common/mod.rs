@@ -26,7 +26,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use curfew::clock::{Clock, ManualTime};
-use curfew::config::{CacheLimits, Config, Limits, StoreConfig, TlsFiles, Upstream, Webhooks};
+use curfew::config::{CacheLimits, Config, Limits, StoreConfig, Telemetry, TlsFiles, Upstream, Webhooks};
 use curfew::gateway::{Gateway, InForce};
 use curfew::server::Drained;
 use curfew_emulator::{Emulator, Options};
@@ -106,6 +106,8 @@ pub struct Setup {
     pub start: Timestamp,
     /// Whether the gateway has the system's clock instead.
     pub real_time: bool,
+    /// What is told of the gateway, and where.
+    pub telemetry: Telemetry,
     /// The last word on the configuration.
     pub configure: fn(&mut Config),
 }
@@ -121,6 +123,7 @@ impl Default for Setup {
             webhooks: None,
             start: Timestamp::from_millis(1_800_000_000_000),
             real_time: false,
+            telemetry: Telemetry::default(),
             configure: |_| {},
         }
     }
@@ -310,7 +313,7 @@ async fn run(setup: &Setup, upstream: &str, clock: Clock) -> Running {
         cache: CacheLimits::DEFAULT,
         limits: setup.limits.clone(),
         audit: None,
-        telemetry: None,
+        telemetry: setup.telemetry.clone(),
         webhooks: setup.webhooks.clone(),
     };
     (setup.configure)(&mut config);

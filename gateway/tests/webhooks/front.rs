@@ -124,3 +124,17 @@ async fn only_webhooks_are_taken() {
     let body = vec![b' '; curfew::webhooks::MOST_BYTES];
     assert_eq!(relayed.post_signed(&body).await.status, 200);
 }
+
+#[tokio::test]
+async fn what_became_of_webhooks_is_counted() {
+    let relayed = Relayed::pass_through().await;
+    let body = br#"{"object":"whatsapp_business_account","entry":[]}"#;
+    assert_eq!(relayed.post_signed(body).await.status, 200);
+    assert_eq!(relayed.post(body, &signature("another", body)).await.status, 401);
+    let operator = Client::new(relayed.world.gateway.admin);
+    let page = operator.get("/metrics").await.text();
+    for reason in ["delivered", "signature"] {
+        let line = format!("curfew_webhook_duration_seconds_count{{curfew_reason=\"{reason}\"}} 1");
+        assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+    }
+}

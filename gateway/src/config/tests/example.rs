@@ -36,7 +36,8 @@ fn the_example_is_a_configuration() {
     let site = Site::new();
     let config = site.load(EXAMPLE).unwrap().config;
     assert_eq!(config.store, StoreConfig::Memory);
-    assert_eq!((config.tls, config.audit, config.telemetry), (None, None, None));
+    assert_eq!((config.tls, config.audit), (None, None));
+    assert_eq!(config.telemetry, Telemetry::default());
     assert!(config.upstream.token.is_none() && config.webhooks.is_none());
 }
 
@@ -62,7 +63,15 @@ fn the_example_shows_every_setting_with_its_default() {
             path: site.path("audit/")
         })
     );
-    assert!(whole.public_url.is_some() && whole.tls.is_some() && whole.telemetry.is_some());
+    assert!(whole.public_url.is_some() && whole.tls.is_some());
+    assert!(whole.telemetry.otlp_endpoint.is_some());
+    assert_eq!(
+        Telemetry {
+            otlp_endpoint: None,
+            ..whole.telemetry
+        },
+        bare.telemetry
+    );
     assert!(whole.upstream.token.is_some() && whole.upstream.app_secret.is_some());
     assert!(whole.upstream.ca_file.is_some());
     let webhooks = whole.webhooks.unwrap();

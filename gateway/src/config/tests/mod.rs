@@ -124,7 +124,8 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(listen.to_string(), "127.0.0.1:8080");
     assert_eq!(admin_listen.to_string(), "127.0.0.1:9090");
     assert_eq!(policies, site.path("policies.toml"));
-    assert_eq!((public_url, tls, audit, telemetry), (None, None, None, None));
+    assert_eq!((public_url, tls, audit), (None, None, None));
+    assert_eq!(telemetry, Telemetry::default());
     assert!(webhooks.is_none());
     assert_eq!(upstream.graph.to_string(), "https://graph.facebook.com");
     assert_eq!(upstream.media, ["https://lookaside.fbsbx.com".parse().unwrap()]);
@@ -170,7 +171,7 @@ fn empty_tables_have_the_documented_defaults_too() {
             path: site.path("audit/")
         })
     );
-    assert_eq!(config.telemetry, None);
+    assert_eq!(config.telemetry, Telemetry::default());
     assert_eq!(config.cache, CacheLimits::DEFAULT);
     assert_eq!(config.limits, Limits::default());
 }
@@ -213,6 +214,8 @@ path = "trail"
 [telemetry]
 otlp_endpoint = "http://collector:4318/base"
 sample_ratio = 0.25
+propagate_upstream = true
+log = "json"
 "#,
         )
         .unwrap()
@@ -254,9 +257,16 @@ sample_ratio = 0.25
             path: site.path("trail")
         })
     );
-    let telemetry = config.telemetry.unwrap();
-    assert_eq!(telemetry.otlp_endpoint.to_string(), "http://collector:4318/base");
+    let telemetry = config.telemetry;
+    assert_eq!(
+        telemetry.otlp_endpoint.unwrap().to_string(),
+        "http://collector:4318/base"
+    );
     assert!((telemetry.sample_ratio - 0.25).abs() < f64::EPSILON);
+    assert_eq!(
+        (telemetry.propagate_upstream, telemetry.log),
+        (true, LogFormat::Json)
+    );
 }
 
 #[test]

@@ -313,6 +313,13 @@ const BEHIND_HEAD: &[Case] = &[
         "[telemetry]\nsample_ratio = \"1\"",
         &[(4, "telemetry.sample_ratio", "from 0.0 to 1.0")],
     ),
+    (
+        "[telemetry]\npropagate_upstream = \"yes\"\nlog = \"xml\"",
+        &[
+            (4, "telemetry.propagate_upstream", "true or false, not a string"),
+            (5, "telemetry.log", "must be \"text\" or \"json\""),
+        ],
+    ),
     // What is not TOML.
     ("listen = \"127.0.0.1:1\"", &[(3, "listen", "is there twice")]),
     ("admin_listen = 127.0.0.1:9090", &[(3, "", "is not TOML")]),

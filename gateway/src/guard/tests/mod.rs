@@ -4,6 +4,7 @@ mod limit;
 
 use curfew_policies::Timestamp;
 use futures_util::FutureExt as _;
+use serde_json::Value;
 
 use super::*;
 use crate::clock::ManualTime;
@@ -12,6 +13,11 @@ const MILLI: Duration = Duration::from_millis(1);
 
 fn number(id: u64) -> PhoneNumberId {
     (1_000 + id).to_string().parse().unwrap()
+}
+
+/// What an operator reads.
+fn snapshot(guard: &Guard) -> Value {
+    serde_json::to_value(guard.snapshot()).unwrap()
 }
 
 struct Scene {
@@ -74,7 +80,7 @@ impl Scene {
     }
 
     fn state(&self, pointer: &str) -> Value {
-        let snapshot = self.guard.snapshot();
+        let snapshot = snapshot(&self.guard);
         let state = snapshot.pointer(&format!("/breakers/{pointer}/state"));
         state.cloned().unwrap_or(Value::Null)
     }
@@ -384,7 +390,7 @@ async fn no_kind_and_no_caller_takes_the_places_of_another() {
     assert!(next.is_ok());
     drop(next);
     drop(held);
-    assert_eq!(scene.guard.snapshot()["exchanges"]["streams"]["under_way"], 0);
+    assert_eq!(snapshot(&scene.guard)["exchanges"]["streams"]["under_way"], 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -440,7 +446,7 @@ fn what_meta_refuses_quickly_and_one_numbers_faults_leave_the_limit_alone() {
             let _ = scene.unavailable(3);
         }
     }
-    let told = scene.guard.snapshot();
+    let told = snapshot(&scene.guard);
     assert_eq!(told["exchanges"]["sends"]["limit"], 4096);
     assert_eq!(told["exchanges"]["sends"]["shed"], 0);
     assert_eq!(told["breakers"]["graph"]["state"], "closed");

@@ -17,7 +17,7 @@ use crate::server::BreakOff;
 use crate::stores::media_cache::MediumReader;
 
 /// Where a medium came from: `hit`, `miss` or `bypass`.
-pub(super) const CURFEW_CACHE: HeaderName = HeaderName::from_static("curfew-cache");
+pub(in crate::layers) const CURFEW_CACHE: HeaderName = HeaderName::from_static("curfew-cache");
 
 /// What a media URL promises about the answer: this caller's, now, and never to be kept by anything in between.
 const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");

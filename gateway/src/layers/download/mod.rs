@@ -38,6 +38,7 @@ use answer::{Head, Via};
 use flight::{Flight, error_of, fresh_url};
 use wanted::Due;
 
+pub(super) use answer::CURFEW_CACHE;
 pub use checked::CheckedBody;
 pub use reload::adopt;
 pub use wanted::Wanted;
