@@ -341,6 +341,53 @@ fn an_upload_that_breaks_off_is_its_callers() {
     assert_eq!(scene.state("graph"), "closed");
 }
 
+/// An upload's answer waits for its caller: it cannot find out whether Meta answers.
+#[test]
+fn an_upload_is_no_probe() {
+    let scene = Scene::new();
+    let slow = Facts {
+        traffic: Traffic::Stream,
+        is_upload: true,
+        ..scene.facts(1)
+    };
+    scene.opens(GRAPH, |id| scene.unsent(id));
+    assert!(scene.enter(slow).is_err());
+    scene.time.advance(Duration::from_secs(2));
+    // Meta is well again. Somebody begins uploads, a byte now and then.
+    let mut uploads = vec![scene.enter(slow).unwrap()];
+    assert_eq!(scene.state("graph"), "open");
+    for _ in 0..3 {
+        scene.ok(1).unwrap();
+        uploads.push(scene.enter(slow).unwrap());
+        scene.time.advance(Duration::from_secs(1));
+    }
+    assert_eq!(scene.state("graph"), "closed");
+}
+
+#[test]
+fn where_nothing_but_uploads_is_asked_for_they_close_it() {
+    let scene = Scene::new();
+    let facts = Facts {
+        traffic: Traffic::Stream,
+        is_upload: true,
+        ..scene.facts(1)
+    };
+    scene.opens(GRAPH, |_| {
+        scene.enter(facts)?.unsent();
+        Ok(())
+    });
+    scene.time.advance(Duration::from_secs(1));
+    scene.enter(facts).unwrap().unsent();
+    assert!(scene.enter(facts).is_err(), "it rests again");
+    scene.time.advance(Duration::from_secs(2));
+    for _ in 0..3 {
+        let mut upload = scene.enter(facts).unwrap();
+        upload.answered(StatusCode::OK);
+        upload.ended();
+    }
+    assert_eq!(scene.state("graph"), "closed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_kind_and_no_caller_takes_the_places_of_another() {
     let scene = Scene::shared(25);
