@@ -20,6 +20,7 @@ use crate::graph::message::MessageError;
 use crate::graph::multipart::MultipartError;
 use crate::guard::Refusal;
 use crate::server::FrontDoorRefusal;
+use crate::stores::StoreError;
 use crate::stores::limits::{Limit, Limited, Place};
 
 /// Says that the gateway refused, and by which rule.
@@ -529,6 +530,13 @@ pub(crate) fn trace_id() -> String {
         "C{}",
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random)
     )
+}
+
+impl From<StoreError> for GatewayError {
+    /// What the store said is in the log; whatever it was, nothing can be promised without it.
+    fn from(_: StoreError) -> Self {
+        Self::StoreUnavailable
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::layers::authenticate::Authenticated;
 use crate::layers::books::Books;
 use crate::layers::download::adopt;
 use crate::layers::gather::Sources;
-use crate::layers::graph_token::{GraphTokenLayer, marker_key, url_signer};
+use crate::layers::graph_token::{GraphTokenLayer, marker_key, recipient_key, url_signer};
 use crate::layers::once::Once;
 use crate::layers::pace::Pacer;
 use crate::layers::reuse::Reuse;
@@ -150,6 +150,7 @@ struct Kept {
     stores: Stores,
     grants: UrlGrants,
     media_cache: MediaCache,
+    send_limits: SendLimits,
 }
 
 impl Gateway {
@@ -174,6 +175,7 @@ impl Gateway {
         let stores = match &config.store {
             StoreConfig::Memory => Stores::in_memory(&clock, minute)?,
             StoreConfig::Sqlite { path } => Stores::open(path, &clock, minute)?,
+            StoreConfig::Valkey { url, instances } => Stores::shared(url, *instances, &clock, minute).await?,
         };
         let limits = front_door_limits(config);
         let tls = config
@@ -188,6 +190,7 @@ impl Gateway {
             stores: stores.clone(),
             grants: grants.clone(),
             media_cache: media_cache.clone(),
+            send_limits: send_limits(config, &policies, minute, &clock, &stores).await?,
         };
         let parts = parts(config, policies, minute, clock, kept, limits.clone())?;
         let listener = listen(config.listen).await?;
@@ -294,6 +297,7 @@ impl Gateway {
         let reaped = media_cache.clone();
         reaper.spawn(async move { reaped.reap().await });
         let send_limits = parts.books.limits.clone();
+        let leaving = send_limits.clone();
         let paced = send_limits.clone();
         reaper.spawn(async move { paced.run().await });
         let (stop_admin, mut admin_stopped) = watch::channel(false);
@@ -360,8 +364,10 @@ impl Gateway {
         };
         let drained = tokio::select! {
             (drained, ..) = async { tokio::join!(callers, admin, webhooks) } => drained,
-            never = sweep(stores, grants, known_uploads, &once, minute) => match never {},
+            never = sweep(stores.clone(), grants, known_uploads, &once, minute) => match never {},
+            never = stores.keep() => match never {},
         };
+        leaving.leave().await;
         media_cache.purge(Scope::All, PurgeOrder::Shutdown);
         drained
     }
@@ -451,6 +457,35 @@ fn front_door_limits(config: &Config) -> FrontDoorLimits {
     }
 }
 
+/// The limits of sends: all instances' together where they share a store.
+async fn send_limits(
+    config: &Config,
+    policies: &PolicySet,
+    minute: Minute,
+    clock: &Clock,
+    stores: &Stores,
+) -> Result<SendLimits, StartError> {
+    let (clock, room) = (clock.clone(), WaitingRoom::DEFAULT);
+    let Some(sharing) = stores.sharing()? else {
+        let key = RecipientKey::random()?;
+        return Ok(SendLimits::new(policies, key, clock, minute, room, tell_limits));
+    };
+    let key = match &config.upstream.token {
+        Some(token) => recipient_key(token)?,
+        // Callers' own tokens are shared with no other instance.
+        None => RecipientKey::derived_from(&sharing.secret().await?)?,
+    };
+    let of_time = (clock, minute);
+    Ok(SendLimits::shared(
+        policies,
+        key,
+        of_time,
+        room,
+        sharing,
+        tell_limits,
+    ))
+}
+
 fn parts(
     config: &Config,
     policies: PolicySet,
@@ -463,15 +498,8 @@ fn parts(
         stores,
         grants,
         media_cache,
+        send_limits,
     } = kept;
-    let send_limits = SendLimits::new(
-        &policies,
-        RecipientKey::random()?,
-        clock.clone(),
-        minute,
-        WaitingRoom::DEFAULT,
-        tell_limits,
-    );
     let templates = TemplateClasses::default();
     let policies = Arc::new(ArcSwap::from_pointee(policies));
     let upstream = &config.upstream;

@@ -19,6 +19,7 @@ use std::time::Duration;
 use curfew::clock::Clock;
 use curfew::stores::{Note, RegistrationCall, Stores};
 use curfew_policies::{MediaId, Minute, Origin, PhoneNumberId, Pin, Timestamp};
+use futures_util::FutureExt as _;
 
 const ROUNDS: u64 = 25;
 /// Ids of one round, so that no two rounds record the same.
@@ -141,8 +142,10 @@ impl Said {
         for (id, count) in &self.calls {
             let found = stores
                 .registrations
-                .recent(number(*id), RegistrationCall::Register);
-            assert!(found >= *count, "{found} calls of {id}, not {count}");
+                .recent(number(*id), RegistrationCall::Register)
+                .now_or_never()
+                .and_then(Result::ok);
+            assert!(found >= Some(*count), "{found:?} calls of {id}, not {count}");
         }
     }
 }

@@ -17,6 +17,7 @@ mod tests;
 mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use secrecy::SecretString;
 
 use crate::guard::CALLER_SHARE_PERCENT;
 
+pub use crate::stores::ValkeyUrl;
 pub use crate::stores::media_cache::CacheLimits;
 pub use file::Unreadable;
 pub use origin::{Origin, OriginError, PublicUrl};
@@ -123,6 +125,13 @@ pub enum StoreConfig {
     Sqlite {
         /// The file.
         path: PathBuf,
+    },
+    /// In Valkey or Redis, where other instances keep theirs too.
+    Valkey {
+        /// Where it is.
+        url: ValkeyUrl,
+        /// How many gateways share it at most: 1 to 64. Each has that part of the limits while it is away.
+        instances: NonZeroU32,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::origin::{Origin, PublicUrl};
 use super::problem::{Problem, Problems};
 use super::secret::{self, Environment};
 use super::tls::{self, TlsFiles};
-use super::{Audit, CacheLimits, Config, Limits, Loaded, StoreConfig, Telemetry, Upstream, file};
+use super::{Audit, CacheLimits, Config, Limits, Loaded, StoreConfig, Telemetry, Upstream, ValkeyUrl, file};
 
 mod webhooks;
 
@@ -29,6 +30,8 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 /// The largest document, and the largest that users send (Cloud API, "Media").
 const LARGEST_MEDIUM: u64 = 100 * MIB;
+/// The most gateways that share one store.
+const MOST_INSTANCES: u64 = 64;
 const DATABASE: &str = "curfew.db";
 const AUDIT: &str = "audit/";
 
@@ -314,7 +317,8 @@ impl<'t> Reader<'_, 't> {
         let mut table = root.table_or_empty("store", &mut self.report);
         let report = &mut self.report;
         let kind = table.take("kind");
-        let (path, url) = (table.take("path"), table.take("url"));
+        let (path, url, instances) = (table.take("path"), table.take("url"), table.take("instances"));
+        let place = table.place().clone();
         table.finish(report);
 
         let name = match &kind {
@@ -326,33 +330,88 @@ impl<'t> Reader<'_, 't> {
                 report.add(entry.place(), format!("belongs to kind = \"{kind}\" alone"));
             }
         };
+        if name != Some("sqlite") {
+            only_with(&path, "sqlite");
+        }
+        if name != Some("valkey") {
+            only_with(&url, "valkey");
+            only_with(&instances, "valkey");
+        }
         match name {
-            Some("memory") => {
-                only_with(&path, "sqlite");
-                only_with(&url, "valkey");
-                StoreConfig::Memory
-            }
+            Some("memory") | None => StoreConfig::Memory,
             Some("sqlite") => {
-                only_with(&url, "valkey");
                 let path = match path {
                     Some(entry) => entry.path(self.directory, report),
                     None => Some(self.directory.join(DATABASE)),
                 };
                 path.map_or(StoreConfig::Memory, |path| StoreConfig::Sqlite { path })
             }
-            Some(other) => {
-                let message = if other == "valkey" {
-                    "is a store that this build does not have yet: use \"memory\" or \"sqlite\", and one instance"
-                } else {
-                    "must be \"memory\" or \"sqlite\""
-                };
+            Some("valkey") => {
+                let store = self.valkey(&place, url, instances);
+                store.unwrap_or_default()
+            }
+            Some(_) => {
                 if let Some(entry) = &kind {
-                    report.add(entry.place(), message);
+                    report.add(entry.place(), "must be \"memory\", \"sqlite\" or \"valkey\"");
                 }
                 StoreConfig::Memory
             }
-            None => StoreConfig::Memory,
         }
+    }
+
+    /// The store that instances share.
+    fn valkey(
+        &mut self,
+        table: &Place,
+        url: Option<document::Entry<'t>>,
+        instances: Option<document::Entry<'t>>,
+    ) -> Option<StoreConfig> {
+        let report = &mut self.report;
+        if url.is_none() {
+            report.add(
+                &table.child("url"),
+                "is missing: write url = { env = \"CURFEW_STORE_URL\" }",
+            );
+        }
+        let instances = match instances {
+            Some(entry) => entry.whole(&(1..=MOST_INSTANCES), "instances", report),
+            None => {
+                report.add(
+                    &table.child("instances"),
+                    "is missing: say how many gateways share the store at most, as in instances = 2; while it is away, each \
+                     sends that part of the limits",
+                );
+                None
+            }
+        };
+        let url = url.and_then(|entry| {
+            let place = entry.place().clone();
+            let is_literal = entry.as_text().is_some();
+            let url = match entry.as_text() {
+                Some(text) => ValkeyUrl::parse(text),
+                None => {
+                    let text = secret::read(entry, self.directory, self.environment, &mut self.report)?;
+                    ValkeyUrl::parse(&text)
+                }
+            };
+            let report = &mut self.report;
+            match url {
+                Ok(url) if is_literal && url.has_password() => {
+                    report.add(
+                        &place,
+                        "must not have a password in it: refer to it, as { env = \"NAME\" } or { file = \"PATH\" }",
+                    );
+                    None
+                }
+                Ok(url) => Some(url),
+                Err(error) => {
+                    report.add(&place, error.to_string());
+                    None
+                }
+            }
+        })?;
+        let instances = NonZeroU32::new(u32::try_from(instances?).ok()?)?;
+        Some(StoreConfig::Valkey { url, instances })
     }
 
     fn cache(&mut self, root: &mut Table<'t>) -> CacheLimits {

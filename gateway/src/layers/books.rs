@@ -284,7 +284,8 @@ where
                 ))?;
                 let url = self
                     .books
-                    .give_out_url(&context, media, number, &metadata.url, content)?;
+                    .give_out_url(&context, media, number, &metadata.url, content)
+                    .await?;
                 let rewritten = metadata.rewritten(&body, &url);
                 let body = self.books.led_back(&context, MediaLinks::Kept, rewritten)?;
                 Ok(passed(parts, body))
@@ -621,7 +622,7 @@ impl Books {
     }
 
     /// A URL of the gateway's for a medium, remembering Meta's own behind it.
-    fn give_out_url(
+    async fn give_out_url(
         &self,
         context: &Context,
         media: MediaId,
@@ -652,7 +653,7 @@ impl Books {
             })
             .map_err(unavailable)?;
         let now = self.clock.now();
-        let media_ends = self.pins.find(media).map_or(now, |pin| pin.ends);
+        let media_ends = self.pins.look_up(media).await?.map_or(now, |pin| pin.ends);
         let claims = Claims {
             media,
             number,

@@ -194,7 +194,10 @@ where
                 self.judge_form_start(&context, &head, &parts.headers).await?;
                 let file_offset = file_offset(head.route, &parts.headers)?;
                 announced = self.announced(&context, &head, &parts.headers)?;
-                let recalled = announced.and_then(|tag| self.recall(&context, &head, tag));
+                let recalled = match announced {
+                    Some(tag) => self.recall(&context, &head, tag).await?,
+                    None => None,
+                };
                 if let Some((recalled, settings)) = recalled {
                     // Nothing is waited for between this and the answer: what stands for the upload now still does then.
                     return Ok(known(context, &head, recalled, settings));
@@ -230,10 +233,10 @@ where
         let settings = self.settings_fact(&context, &request).await;
         let media = match &destination {
             Destination::Graph { .. } => self.media_facts(&context, &request).await?,
-            Destination::MediaHost { claims, .. } => vec![self.granted(claims)],
+            Destination::MediaHost { claims, .. } => vec![self.granted(claims).await?],
             Destination::Known(_) => Vec::new(),
         };
-        let recent_registrations = self.recent_registrations(&request);
+        let recent_registrations = self.recent_registrations(&request).await?;
         let send = self.send_facts(&context, &request, addressed);
         Ok(Call {
             context,
@@ -318,10 +321,21 @@ where
     }
 
     /// The upload that this one repeats, byte for byte, and the settings by which it was permitted once more.
-    fn recall(&self, context: &Context, head: &Head, tag: UploadTag) -> Option<(Recalled, SettingsFact)> {
-        let settings = self.sources.readings.last(head.number()?);
-        let recalled = self.sources.reuse.recall(context, head, settings, tag)?;
-        Some((recalled, settings))
+    async fn recall(
+        &self,
+        context: &Context,
+        head: &Head,
+        tag: UploadTag,
+    ) -> Result<Option<(Recalled, SettingsFact)>, GatewayError> {
+        let reuse = &self.sources.reuse;
+        let (Some(number), Some(known)) = (head.number(), reuse.known.find(tag)) else {
+            return Ok(None);
+        };
+        let pin = reuse.pins.look_up(known.media).await?;
+        // From here on nothing is waited for.
+        let settings = self.sources.readings.last(number);
+        let recalled = reuse.recall(context, head, settings, &known, pin);
+        Ok(recalled.map(|recalled| (recalled, settings)))
     }
 
     /// Judges a form by what is known before its body: a number that may not upload now says so before the first byte.
@@ -333,6 +347,10 @@ where
     ) -> Result<(), GatewayError> {
         if form_kind(head.route.body, headers).is_none() {
             return Ok(());
+        }
+        if head.route.kind == Kind::UploadMedia && !self.sources.pins.is_reachable() {
+            // Meta would store what nobody could be told of.
+            return Err(GatewayError::StoreUnavailable);
         }
         let operation = match head.route.kind {
             Kind::UploadMedia => Operation::UploadMedia(Upload {
@@ -399,15 +417,14 @@ where
 
     /// The pin behind one of the gateway's own URLs. A download of what no pin is known of asks Meta for the medium's address
     /// anew, naming the number, so what was deleted elsewhere stays gone.
-    fn granted(&self, claims: &Claims) -> MediaFact {
-        MediaFact::Pinned(claims.pin(&self.sources.pins))
+    async fn granted(&self, claims: &Claims) -> Result<MediaFact, GatewayError> {
+        let pin = claims.pin(&self.sources.pins).await?;
+        Ok(MediaFact::Pinned(pin))
     }
 
-    fn pinned(&self, media: MediaId) -> MediaFact {
-        self.sources
-            .pins
-            .find(media)
-            .map_or(MediaFact::Unknown, MediaFact::Pinned)
+    async fn pinned(&self, media: MediaId) -> Result<MediaFact, GatewayError> {
+        let pin = self.sources.pins.look_up(media).await?;
+        Ok(pin.map_or(MediaFact::Unknown, MediaFact::Pinned))
     }
 
     async fn media_fact(
@@ -417,7 +434,7 @@ where
         number: Option<PhoneNumberId>,
     ) -> Result<MediaFact, GatewayError> {
         let caller = context.principal.caller();
-        let known = self.pinned(media);
+        let known = self.pinned(media).await?;
         if matches!(known, MediaFact::Pinned(pin) if caller.may_use(pin.number)) {
             return Ok(known);
         }
@@ -466,13 +483,7 @@ where
         let asked_at = self.sources.clock.now();
         match self.asker.media(context, media, number).await {
             // A pin stands, whatever Meta says: the only one that gets here is of a number that the caller may not use.
-            Ok(_)
-                if self
-                    .sources
-                    .pins
-                    .find(media)
-                    .is_some_and(|pin| pin.number != number) =>
-            {
+            Ok(_) if self.is_of_another(media, number).await? => {
                 question.denied();
                 Ok(MediaFact::Denied)
             }
@@ -484,12 +495,8 @@ where
                     ends: asked_at.after(self.sources.minute.times(minutes)),
                     origin: Origin::Inbound,
                 };
-                self.sources
-                    .pins
-                    .record(media, pin)
-                    .await
-                    .map_err(|_| GatewayError::StoreUnavailable)?;
-                Ok(self.pinned(media))
+                self.sources.pins.record(media, pin).await?;
+                self.pinned(media).await
             }
             Ok(Owned::No) => {
                 question.denied();
@@ -500,6 +507,12 @@ where
                 Err(error)
             }
         }
+    }
+
+    /// Whether a pin says that `media` is not this number's.
+    async fn is_of_another(&self, media: MediaId, number: PhoneNumberId) -> Result<bool, GatewayError> {
+        let pin = self.sources.pins.look_up(media).await?;
+        Ok(pin.is_some_and(|pin| pin.number != number))
     }
 
     async fn settings_fact(&self, context: &Context, request: &Request<'_>) -> SettingsFact {
@@ -521,20 +534,15 @@ where
             .await
     }
 
-    fn recent_registrations(&self, request: &Request<'_>) -> u32 {
+    async fn recent_registrations(&self, request: &Request<'_>) -> Result<u32, GatewayError> {
         let Subject::Number(number) = request.subject else {
-            return 0;
+            return Ok(0);
         };
-        match request.operation {
-            Operation::Register(_) => self
-                .sources
-                .registrations
-                .recent(number, RegistrationCall::Register),
-            Operation::Deregister => self
-                .sources
-                .registrations
-                .recent(number, RegistrationCall::Deregister),
-            _ => 0,
-        }
+        let call = match request.operation {
+            Operation::Register(_) => RegistrationCall::Register,
+            Operation::Deregister => RegistrationCall::Deregister,
+            _ => return Ok(0),
+        };
+        Ok(self.sources.registrations.recent(number, call).await?)
     }
 }

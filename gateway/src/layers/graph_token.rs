@@ -24,6 +24,7 @@ use crate::call::{Context, Credential, Principal};
 use crate::graph::file_offset::FILE_OFFSET;
 use crate::graph::marker::MarkerKey;
 use crate::guard::{CallerKey, Guard};
+use crate::stores::limits::RecipientKey;
 use crate::stores::outcomes::{Asker, Name, Sending};
 use crate::stores::{CallerTag, CryptoUnavailable, Outcomes, UrlSigner};
 use crate::upstream::{ExchangeError, MetaAnswer};
@@ -85,6 +86,15 @@ impl<S> Layer<S> for GraphTokenLayer {
 /// When the cryptographic library refuses.
 pub fn url_signer(token: &SecretString, minute: Minute) -> Result<UrlSigner, CryptoUnavailable> {
     UrlSigner::derived_from(bytes_of(token), minute)
+}
+
+/// The key of recipients' hashes. Instances that share the token have the same, so they count one recipient once.
+///
+/// # Errors
+///
+/// When the cryptographic library refuses.
+pub fn recipient_key(token: &SecretString) -> Result<RecipientKey, CryptoUnavailable> {
+    RecipientKey::derived_from(bytes_of(token))
 }
 
 /// The key that `secret` is to HMAC-SHA256, as Meta signs its webhooks with the app's (Cloud API, "Create a webhook

@@ -95,14 +95,15 @@ impl Pacer {
     }
 
     /// Judges a send that has waited once more, by what is known of its media and its number's settings now.
-    fn judge_again(&self, permitted: &Permitted) -> Result<(), GatewayError> {
-        let media: Vec<_> = permitted
-            .media()
-            .map(|(id, fact)| match fact {
-                MediaFact::Pinned(_) => self.pins.find(id).map_or(MediaFact::Unknown, MediaFact::Pinned),
-                MediaFact::Unknown | MediaFact::Denied => fact,
-            })
-            .collect();
+    async fn judge_again(&self, permitted: &Permitted) -> Result<(), GatewayError> {
+        let mut media: Vec<_> = permitted.media().collect();
+        for (id, fact) in &mut media {
+            if matches!(fact, MediaFact::Pinned(_)) {
+                let pin = self.pins.look_up(*id).await?;
+                *fact = pin.map_or(MediaFact::Unknown, MediaFact::Pinned);
+            }
+        }
+        let media: Vec<_> = media.into_iter().map(|(_, fact)| fact).collect();
         let settings = match permitted.settings() {
             SettingsFact::NotNeeded => SettingsFact::NotNeeded,
             _ => permitted
@@ -167,20 +168,24 @@ where
         let context = permitted.context();
         let (mut paced, admit) = self.pacer.ask(context, number, send, permitted.body_bytes());
         if context.principal.policies.enforcement == Enforcement::Monitor {
-            // Whoever would have had to wait passes as well: only a refusal is one.
-            let admitted = admit.now_or_never();
-            let grant = match admitted {
-                Some(Ok(grant)) => Some(grant),
-                Some(Err(limited)) => {
-                    let error = GatewayError::Limited { limited, number };
-                    context.record.observed(error.slug());
-                    None
-                }
-                None => None,
-            };
-            paced.recipient = grant.as_ref().and_then(Grant::recipient);
-            permitted.paced(paced);
-            return Either::Right(Box::pin(send_with(self.inner.call(permitted), grant)));
+            let ready = self.inner.clone();
+            let mut inner = std::mem::replace(&mut self.inner, ready);
+            let record = Arc::clone(&context.record);
+            return Either::Right(Box::pin(async move {
+                // Whoever would have had to wait passes as well: only a refusal is one.
+                let grant = match admit.at_once().await {
+                    Some(Ok(grant)) => Some(grant),
+                    Some(Err(limited)) => {
+                        let error = GatewayError::Limited { limited, number };
+                        record.observed(error.slug());
+                        None
+                    }
+                    None => None,
+                };
+                paced.recipient = grant.as_ref().and_then(Grant::recipient);
+                permitted.paced(paced);
+                send_with(inner.call(permitted), grant).await
+            }));
         }
         if !admit.is_waiting() {
             // Looked at once, since it is there.
@@ -204,7 +209,7 @@ where
             let waited = pacer.clock.monotonic().since(since);
             permitted.context().record.waited(waited);
             let grant = admitted.map_err(|limited| GatewayError::Limited { limited, number })?;
-            if let Err(error) = pacer.judge_again(&permitted) {
+            if let Err(error) = pacer.judge_again(&permitted).await {
                 grant.give_back();
                 return Err(error);
             }

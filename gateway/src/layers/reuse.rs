@@ -119,15 +119,15 @@ impl Reuse {
         ]))
     }
 
-    /// The upload that is known by this tag, if policy permits it now and its medium may stand for it.
+    /// A known upload, if policy permits it now and its medium, of this pin, may stand for it.
     pub(super) fn recall(
         &self,
         context: &Context,
         head: &Head,
         settings: SettingsFact,
-        tag: UploadTag,
+        known: &KnownUpload,
+        pin: Option<Pin>,
     ) -> Option<Recalled> {
-        let known = self.known.find(tag)?;
         let upload = Upload::clone(&known.upload);
         let request = Request {
             subject: head.subject,
@@ -146,7 +146,7 @@ impl Reuse {
             Decision::Deny(_) => None,
             Decision::Allow(permit) => {
                 let policy = policy_of(context, head.subject)?;
-                let stand_in = self.stand_in(policy, &known, &permit)?.0;
+                let stand_in = self.stand_in(policy, known, pin, &permit)?.0;
                 Some(Recalled { upload, stand_in })
             }
         }
@@ -157,17 +157,17 @@ impl Reuse {
         &self,
         policy: &NumberPolicy,
         known: &KnownUpload,
+        pin: Option<Pin>,
         permit: &Permit,
     ) -> Option<(StandIn, Pin)> {
         if permit.observed().is_some() {
             // It passes only because refusals do not refuse yet: then it passes as it came.
             return None;
         }
-        let pin = self.pins.find(known.media)?;
-        let pin = Pin {
+        let pin = pin.map(|pin| Pin {
             ends: pin.ends.min(known.ends),
             ..pin
-        };
+        })?;
         let stand_in = StandIn {
             media: known.media,
             ends: pin.ends,
@@ -257,7 +257,12 @@ impl Candidate {
         let tag = self.file_tag(request.subject, form)?;
         let known = self.reuse.known.find(tag);
         let upload = Arc::new(lasting(upload));
-        if let Some((stand_in, pin)) = known.and_then(|known| self.reuse.stand_in(policy, &known, permit)) {
+        let stands_in = known.and_then(|known| {
+            // A form that ends cannot wait for a shared store: there, only what is known by its head is answered with.
+            let pin = self.reuse.pins.find(known.media);
+            self.reuse.stand_in(policy, &known, pin, permit)
+        });
+        if let Some((stand_in, pin)) = stands_in {
             // The next one may be known by its head.
             self.reuse
                 .known

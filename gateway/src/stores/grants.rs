@@ -22,7 +22,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
-use super::MediaPins;
+use super::{MediaPins, StoreError};
 use crate::clock::{Clock, Deadline};
 use crate::graph::answer::MediaContent;
 
@@ -250,13 +250,16 @@ impl Claims {
     ///
     /// The URL of another instance, or of before a restart, may be all that is: it is signed, and says whose the medium is
     /// and that it lives as long as the URL at least.
-    #[must_use]
-    pub fn pin(&self, pins: &MediaPins) -> Pin {
-        pins.find(self.media).unwrap_or(Pin {
+    ///
+    /// # Errors
+    ///
+    /// When the store of pins does not answer.
+    pub async fn pin(&self, pins: &MediaPins) -> Result<Pin, StoreError> {
+        Ok(pins.look_up(self.media).await?.unwrap_or(Pin {
             number: self.number,
             ends: self.ends,
             origin: Origin::Inbound,
-        })
+        }))
     }
 }
 

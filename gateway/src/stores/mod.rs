@@ -1,6 +1,7 @@
 //! What the gateway remembers, behind narrow types: whoever uses one does not see where it is kept.
 //!
-//! [`MediaPins`], [`Registrations`] and [`Outcomes`] outlive the process when they are [opened](Stores::open) on a file. [`UrlGrants`],
+//! [`MediaPins`], [`Registrations`] and [`Outcomes`] outlive the process when they are [opened](Stores::open) on a file, and
+//! are all instances' when they are [shared](Stores::shared). [`UrlGrants`],
 //! [`DenialBudget`] and [`KnownUploads`] are short-lived by nature and stay in memory. No store holds message content; only the [`media_cache`] holds
 //! media, in memory, and no longer than it may.
 //!
@@ -20,8 +21,12 @@ mod sqlite;
 mod templates;
 #[cfg(test)]
 mod testing;
+mod valkey;
 
+use std::convert::Infallible;
 use std::error::Error;
+use std::future::pending;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +42,8 @@ pub use registrations::{Note, RegistrationCall, Registrations};
 pub use reuse::{KnownUpload, KnownUploads, UploadTag};
 pub use seen::SeenEvents;
 pub use templates::TemplateClasses;
+use valkey::Valkey;
+pub use valkey::{NotAValkeyUrl, ValkeyUrl};
 
 use crate::clock::Clock;
 
@@ -49,6 +56,8 @@ pub struct Stores {
     pub registrations: Registrations,
     /// What came of sends that may be asked for again.
     pub outcomes: Outcomes,
+    /// What they are shared in, if they are.
+    valkey: Option<Valkey>,
 }
 
 impl Stores {
@@ -62,6 +71,7 @@ impl Stores {
             pins: MediaPins::in_memory(clock.clone(), minute),
             registrations: Registrations::in_memory(clock.clone(), minute),
             outcomes: Outcomes::in_memory(clock.clone(), Outcomes::MEMORY_BYTES)?,
+            valkey: None,
         })
     }
 
@@ -85,7 +95,47 @@ impl Stores {
             pins: MediaPins::kept_by(Arc::clone(&writer), opened.pins, clock.clone(), minute),
             registrations: Registrations::kept_by(Arc::clone(&writer), opened.calls, clock.clone()),
             outcomes: Outcomes::kept_by(writer, opened.secret),
+            valkey: None,
         })
+    }
+}
+
+impl Stores {
+    /// Stores that are kept at `url`, where up to `instances` gateways keep theirs together.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be reached, or must not be relied on.
+    pub async fn shared(
+        url: &ValkeyUrl,
+        instances: NonZeroU32,
+        clock: &Clock,
+        minute: Minute,
+    ) -> Result<Self, StoreError> {
+        let valkey = Valkey::connect(url, instances).await?;
+        Ok(Self {
+            pins: MediaPins::shared(valkey.clone(), clock.clone(), minute),
+            registrations: Registrations::shared(valkey.clone(), clock.clone(), minute),
+            outcomes: Outcomes::shared(valkey.clone()).await?,
+            valkey: Some(valkey),
+        })
+    }
+
+    /// A place among those who share the store, for the limits of sends; `None` where nobody does.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random bytes.
+    pub fn sharing(&self) -> Result<Option<limits::Sharing>, CryptoUnavailable> {
+        self.valkey.clone().map(limits::Sharing::new).transpose()
+    }
+
+    /// Keeps up what needs it, the connection to a shared store, for ever; to be run beside the listener, once.
+    pub async fn keep(&self) -> Infallible {
+        match &self.valkey {
+            Some(valkey) => Box::pin(valkey.keep()).await,
+            None => pending().await,
+        }
     }
 }
 
@@ -141,6 +191,18 @@ pub enum StoreError {
     Write {
         /// What SQLite said.
         source: Cause,
+    },
+    /// The shared store does not answer. A later call may succeed.
+    #[error("the shared store is away")]
+    Away {
+        /// What the connection said.
+        source: Cause,
+    },
+    /// The shared store must not be relied on.
+    #[error("the shared store cannot be used: {what}")]
+    Unfit {
+        /// Why not.
+        what: &'static str,
     },
     /// The writing thread is gone. Only a restart helps.
     #[error("the store has stopped")]

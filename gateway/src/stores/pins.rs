@@ -1,7 +1,7 @@
 //! Which number each medium belongs to, and until when it lives.
 //!
-//! Looked up on every send that names a medium, so a look-up touches memory only. Written once a medium, and then
-//! durable before it is visible: what [`MediaPins::find`] has shown is still there after a crash.
+//! Looked up on every send that names a medium, so a look-up touches memory only, but where several instances share a store. Written once a medium, and then
+//! durable before it is visible: what [`MediaPins::look_up`] has shown is still there after a crash.
 //!
 //! What it deliberately does not do: judge. A pin that has ended is still found, so that the rules can tell "ended" from
 //! "unknown"; it is forgotten a day later, by [`MediaPins::sweep`].
@@ -14,6 +14,7 @@ use curfew_policies::{MediaId, Minute, Origin, Pin, Timestamp};
 
 use super::StoreError;
 use super::sqlite::Writer;
+use super::valkey::Valkey;
 use crate::clock::Clock;
 
 /// How long a pin is kept after its end, in minutes: a day.
@@ -35,6 +36,7 @@ pub struct MediaPins {
 enum Keeper {
     Memory,
     File(Arc<Writer>),
+    Shared(Valkey),
 }
 
 impl MediaPins {
@@ -58,7 +60,38 @@ impl MediaPins {
         }
     }
 
-    /// The pin of `media`, which may have ended or be a gravestone; `None` if none is known.
+    pub(super) fn shared(store: Valkey, clock: Clock, minute: Minute) -> Self {
+        Self {
+            pins: Arc::default(),
+            keeper: Keeper::Shared(store),
+            clock,
+            kept: minute.times(KEPT_MINUTES),
+        }
+    }
+
+    /// The pin of `media`, which may have ended or be a gravestone; `None` if none is known. What another instance has
+    /// recorded or buried is seen at once, so a shared store is asked each time; the others answer without waiting.
+    ///
+    /// # Errors
+    ///
+    /// When a shared store does not answer. That is not "none is known": the caller must refuse.
+    pub async fn look_up(&self, media: MediaId) -> Result<Option<Pin>, StoreError> {
+        match &self.keeper {
+            Keeper::Memory | Keeper::File(_) => Ok(self.find(media)),
+            Keeper::Shared(store) => store.pin(media).await,
+        }
+    }
+
+    /// Whether a look-up has a chance to be answered: false while a shared store is away.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        match &self.keeper {
+            Keeper::Memory | Keeper::File(_) => true,
+            Keeper::Shared(store) => store.is_reachable(),
+        }
+    }
+
+    /// The same as [`look_up`](Self::look_up) of what this process itself remembers, for where nothing can be waited for: nothing of a shared store.
     ///
     /// Neither allocates nor waits for I/O.
     #[must_use]
@@ -66,7 +99,7 @@ impl MediaPins {
         self.pins.find(media)
     }
 
-    /// Pins `media`, and returns the pin that is now in force: durable, and visible to [`find`](Self::find).
+    /// Pins `media`, and returns the pin that is now in force: durable, and visible to [`look_up`](Self::look_up).
     ///
     /// That is not always `pin`. What is known already can be narrowed, never widened:
     ///
@@ -97,6 +130,7 @@ impl MediaPins {
                 Ok(pin)
             }
             Keeper::File(writer) => writer.record(media, pin).await,
+            Keeper::Shared(store) => store.record_pin(media, pin, self.clock.now(), self.kept).await,
         }
     }
 
@@ -113,6 +147,7 @@ impl MediaPins {
                 *pin
             })),
             Keeper::File(writer) => writer.bury(media).await,
+            Keeper::Shared(store) => store.bury_pin(media, self.clock.now(), self.kept).await,
         }
     }
 
@@ -146,6 +181,8 @@ impl MediaPins {
                     due.count()
                 }
                 Keeper::File(writer) => writer.forget(ended, limit).await?,
+                // It forgets by itself, and nothing is held here.
+                Keeper::Shared(_) => 0,
             };
         }
     }
@@ -198,6 +235,23 @@ fn weight(origin: Origin) -> u8 {
         Origin::Upload => 2,
         Origin::Deleted => 3,
     }
+}
+
+/// What an origin is called where it is kept.
+pub(super) fn name_of_origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Upload => "upload",
+        Origin::Inbound => "inbound",
+        Origin::Webhook => "webhook",
+        Origin::Deleted => "deleted",
+    }
+}
+
+/// The origin that is called so.
+pub(super) fn origin_named(name: &str) -> Option<Origin> {
+    [Origin::Upload, Origin::Inbound, Origin::Webhook, Origin::Deleted]
+        .into_iter()
+        .find(|origin| name_of_origin(*origin) == name)
 }
 
 /// How many bits of a media id's hash choose its shard.

@@ -11,6 +11,7 @@ use curfew_policies::{Minute, PhoneNumberId, Timestamp};
 
 use super::StoreError;
 use super::sqlite::Writer;
+use super::valkey::Valkey;
 use crate::clock::Clock;
 
 /// The window in which Meta counts, in minutes: 72 hours.
@@ -29,8 +30,15 @@ pub enum RegistrationCall {
 #[derive(Clone, Debug)]
 pub struct Registrations {
     calls: Arc<CallLog>,
-    writer: Option<Arc<Writer>>,
+    keeper: Keeper,
     clock: Clock,
+}
+
+#[derive(Clone, Debug)]
+enum Keeper {
+    Memory,
+    File(Arc<Writer>),
+    Shared(Valkey),
 }
 
 impl Registrations {
@@ -39,7 +47,7 @@ impl Registrations {
     pub fn in_memory(clock: Clock, minute: Minute) -> Self {
         Self {
             calls: Arc::new(CallLog::new(minute)),
-            writer: None,
+            keeper: Keeper::Memory,
             clock,
         }
     }
@@ -47,16 +55,34 @@ impl Registrations {
     pub(super) fn kept_by(writer: Arc<Writer>, calls: Arc<CallLog>, clock: Clock) -> Self {
         Self {
             calls,
-            writer: Some(writer),
+            keeper: Keeper::File(writer),
+            clock,
+        }
+    }
+
+    pub(super) fn shared(store: Valkey, clock: Clock, minute: Minute) -> Self {
+        Self {
+            calls: Arc::new(CallLog::new(minute)),
+            keeper: Keeper::Shared(store),
             clock,
         }
     }
 
     /// How many calls of this kind were noted for `number` in the last 72 hours. Calls that a stepped clock has put into
     /// the future count.
-    #[must_use]
-    pub fn recent(&self, number: PhoneNumberId, call: RegistrationCall) -> u32 {
-        self.calls.recent(number, call, self.clock.now())
+    ///
+    /// # Errors
+    ///
+    /// When a shared store does not answer; then the call must not go out.
+    pub async fn recent(&self, number: PhoneNumberId, call: RegistrationCall) -> Result<u32, StoreError> {
+        let now = self.clock.now();
+        match &self.keeper {
+            Keeper::Memory | Keeper::File(_) => Ok(self.calls.recent(number, call, now)),
+            Keeper::Shared(store) => {
+                let not_counted = self.calls.last_not_counted(now);
+                store.recent_calls(number, call, not_counted).await
+            }
+        }
     }
 
     /// Notes a call that is about to go out, unless `most` of its kind count already: of two at once only one takes the last
@@ -71,9 +97,14 @@ impl Registrations {
         call: RegistrationCall,
         most: u32,
     ) -> Result<Note, StoreError> {
-        match &self.writer {
-            None => Ok(self.calls.note(number, call, self.clock.now(), most)),
-            Some(writer) => writer.note(number, call, most).await,
+        let now = self.clock.now();
+        match &self.keeper {
+            Keeper::Memory => Ok(self.calls.note(number, call, now, most)),
+            Keeper::File(writer) => writer.note(number, call, most).await,
+            Keeper::Shared(store) => {
+                let window = (self.calls.last_not_counted(now), self.calls.window);
+                store.note_call(number, call, now, window, most).await
+            }
         }
     }
 
@@ -88,12 +119,13 @@ impl Registrations {
         call: RegistrationCall,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        match &self.writer {
-            None => {
+        match &self.keeper {
+            Keeper::Memory => {
                 self.calls.take_back(number, call, at);
                 Ok(())
             }
-            Some(writer) => writer.take_back(number, call, at).await,
+            Keeper::File(writer) => writer.take_back(number, call, at).await,
+            Keeper::Shared(store) => store.take_back_call(number, call, at).await,
         }
     }
 }
@@ -188,6 +220,21 @@ fn count(calls: usize) -> u32 {
     u32::try_from(calls).unwrap_or(u32::MAX)
 }
 
+/// What a call is called where it is kept.
+pub(super) fn name_of_call(call: RegistrationCall) -> &'static str {
+    match call {
+        RegistrationCall::Register => "register",
+        RegistrationCall::Deregister => "deregister",
+    }
+}
+
+/// The call that is called so.
+pub(super) fn call_named(name: &str) -> Option<RegistrationCall> {
+    [RegistrationCall::Register, RegistrationCall::Deregister]
+        .into_iter()
+        .find(|call| name_of_call(*call) == name)
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -198,6 +245,11 @@ mod tests {
 
     fn number(id: u64) -> PhoneNumberId {
         id.to_string().parse().unwrap()
+    }
+
+    /// A count in memory answers at once.
+    fn recent(calls: &Registrations, number: PhoneNumberId, call: RegistrationCall) -> u32 {
+        calls.recent(number, call).now_or_never().unwrap().unwrap()
     }
 
     #[test]
@@ -215,13 +267,13 @@ mod tests {
             };
             assert_eq!(noted.unwrap(), taken);
         }
-        assert_eq!(calls.recent(number(1), RegistrationCall::Register), 3);
-        assert_eq!(calls.recent(number(1), RegistrationCall::Deregister), 0);
-        assert_eq!(calls.recent(number(2), RegistrationCall::Register), 0);
+        assert_eq!(recent(&calls, number(1), RegistrationCall::Register), 3);
+        assert_eq!(recent(&calls, number(1), RegistrationCall::Deregister), 0);
+        assert_eq!(recent(&calls, number(2), RegistrationCall::Register), 0);
         time.advance(Duration::from_secs(72 * 3600) - Duration::from_millis(1));
-        assert_eq!(calls.recent(number(1), RegistrationCall::Register), 3);
+        assert_eq!(recent(&calls, number(1), RegistrationCall::Register), 3);
         time.advance(Duration::from_millis(1));
-        assert_eq!(calls.recent(number(1), RegistrationCall::Register), 0);
+        assert_eq!(recent(&calls, number(1), RegistrationCall::Register), 0);
     }
 
     #[test]
@@ -242,7 +294,7 @@ mod tests {
         for _ in 0..2 {
             let taken_back = calls.take_back(number(1), RegistrationCall::Register, START);
             taken_back.now_or_never().unwrap().unwrap();
-            assert_eq!(calls.recent(number(1), RegistrationCall::Register), 1);
+            assert_eq!(recent(&calls, number(1), RegistrationCall::Register), 1);
         }
         assert!(matches!(note(), Note::Taken { calls: 2, .. }));
     }
@@ -258,7 +310,7 @@ mod tests {
             .map(|note| assert!(matches!(note, Note::Taken { .. })))
             .unwrap();
         time.set_wall(Timestamp::from_millis(START.millis() - 3_600_000));
-        assert_eq!(calls.recent(number(1), RegistrationCall::Deregister), 1);
+        assert_eq!(recent(&calls, number(1), RegistrationCall::Deregister), 1);
     }
 
     #[test]
@@ -272,8 +324,8 @@ mod tests {
             .map(|note| assert!(matches!(note, Note::Taken { .. })))
             .unwrap();
         time.advance(Duration::from_secs(72 * 60) - Duration::from_millis(1));
-        assert_eq!(calls.recent(number(1), RegistrationCall::Register), 1);
+        assert_eq!(recent(&calls, number(1), RegistrationCall::Register), 1);
         time.advance(Duration::from_millis(1));
-        assert_eq!(calls.recent(number(1), RegistrationCall::Register), 0);
+        assert_eq!(recent(&calls, number(1), RegistrationCall::Register), 0);
     }
 }

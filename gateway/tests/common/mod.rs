@@ -19,6 +19,8 @@ pub mod outside;
 #[cfg(unix)]
 pub mod process;
 pub mod raw;
+#[cfg(unix)]
+pub mod store_server;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -210,7 +212,17 @@ impl World {
 
     /// A second gateway with the same configuration and clock on the same upstream, and a memory of its own.
     pub async fn another_gateway(&self) -> Running {
+        self.gateway_on(StoreConfig::Memory).await
+    }
+
+    /// A second gateway that shares this one's store as well.
+    pub async fn another_instance(&self) -> Running {
+        self.gateway_on(self.setup.store.clone()).await
+    }
+
+    async fn gateway_on(&self, store: StoreConfig) -> Running {
         let setup = Setup {
+            store,
             policies: self.setup.policies.clone(),
             limits: self.setup.limits.clone(),
             tls: self.setup.tls.clone(),

@@ -7,15 +7,28 @@ const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../depl
 
 /// The example with every setting that it shows in a comment switched on.
 pub(super) fn whole_example() -> String {
+    whole_example_with("sqlite")
+}
+
+/// The same with a store of this kind, and what belongs to it.
+fn whole_example_with(kind: &str) -> String {
+    let others: &[&str] = match kind {
+        "sqlite" => &["url =", "instances ="],
+        _ => &["path = \"curfew.db\""],
+    };
     let mut text = String::new();
     for line in EXAMPLE.lines() {
         let setting = line
             .strip_prefix('#')
             .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
-        text.push_str(setting.unwrap_or(line));
+        let line = setting.unwrap_or(line);
+        if others.iter().any(|other| line.starts_with(other)) {
+            continue;
+        }
+        text.push_str(line);
         text.push('\n');
     }
-    text.replace("kind = \"memory\"", "kind = \"sqlite\"")
+    text.replace("kind = \"memory\"", &format!("kind = \"{kind}\""))
 }
 
 #[test]
@@ -57,6 +70,17 @@ fn the_example_shows_every_setting_with_its_default() {
 }
 
 #[test]
+fn the_example_shows_a_shared_store() {
+    let site = Site::new();
+    let store = site.load(&whole_example_with("valkey")).unwrap().config.store;
+    let expected = StoreConfig::Valkey {
+        url: ValkeyUrl::parse("redis://curfew:secret@valkey.bank.example:6379/0").unwrap(),
+        instances: 2.try_into().unwrap(),
+    };
+    assert_eq!(store, expected);
+}
+
+#[test]
 fn the_example_shows_every_key_that_there_is() {
     let site = Site::new();
     for table in [
@@ -83,10 +107,11 @@ fn the_example_shows_every_key_that_there_is() {
             (problems.len(), problem.key.as_str()),
             (1, format!("{table}.odd").trim_start_matches('.'))
         );
-        // `url` is of a store that no build has yet.
-        for key in known.split(", ").filter(|key| *key != "url") {
-            let shown = whole_example()
+        for key in known.split(", ") {
+            let (sqlite, valkey) = (whole_example(), whole_example_with("valkey"));
+            let shown = sqlite
                 .lines()
+                .chain(valkey.lines())
                 .any(|line| line.starts_with(&format!("{key} = ")) || line == format!("[{key}]"));
             assert!(shown, "{key} of [{table}] is not in the example");
         }

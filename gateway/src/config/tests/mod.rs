@@ -94,6 +94,7 @@ fn environment(name: &str) -> Result<String, VarError> {
     match name {
         "CURFEW_GRAPH_TOKEN" => Ok(TOKEN.to_owned()),
         "CURFEW_VERIFY_TOKEN" => Ok("a-verify-token".to_owned()),
+        "CURFEW_STORE_URL" => Ok("redis://curfew:secret@valkey.bank.example:6379/0".to_owned()),
         "EMPTY" => Ok(String::new()),
         "SPACED" => Ok(format!("Bearer {TOKEN}")),
         _ => Err(VarError::NotPresent),

@@ -165,12 +165,38 @@ const BEHIND_HEAD: &[Case] = &[
     ),
     // Store.
     (
-        "[store]\nkind = \"valkey\"\nurl = \"redis://127.0.0.1:6379/0\"",
-        &[(4, "store.kind", "this build does not have yet")],
+        "[store]\nkind = \"valkey\"",
+        &[
+            (3, "store.url", "is missing: write url = "),
+            (3, "store.instances", "is missing: say how many"),
+        ],
+    ),
+    (
+        "[store]\nkind = \"valkey\"\nurl = \"redis://127.0.0.1:6379/0\"\ninstances = 65",
+        &[(6, "store.instances", "must be from 1 to 64 instances")],
+    ),
+    (
+        "[store]\nkind = \"valkey\"\nurl = \"http://127.0.0.1:6379/0\"\ninstances = 2",
+        &[(5, "store.url", "must be redis://HOST")],
+    ),
+    (
+        "[store]\nkind = \"valkey\"\nurl = \"rediss://valkey.bank.example/#insecure\"\ninstances = 2",
+        &[(5, "store.url", "without a fragment")],
+    ),
+    (
+        "[store]\nkind = \"valkey\"\nurl = \"redis://:password@127.0.0.1:6379/0\"\ninstances = 2",
+        &[(5, "store.url", "must not have a password in it")],
+    ),
+    (
+        "[store]\nkind = \"valkey\"\nurl = { env = \"EMPTY\" }\ninstances = 2\npath = \"curfew.db\"",
+        &[
+            (5, "store.url.env", "EMPTY is empty"),
+            (7, "store.path", "belongs to kind = \"sqlite\" alone"),
+        ],
     ),
     (
         "[store]\nkind = \"redis\"",
-        &[(4, "store.kind", "must be \"memory\" or \"sqlite\"")],
+        &[(4, "store.kind", "must be \"memory\", \"sqlite\" or \"valkey\"")],
     ),
     (
         "[store]\nkind = true",

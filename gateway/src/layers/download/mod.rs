@@ -171,16 +171,16 @@ where
         let part = match wanted.due(head.etag(), self.flight.content.size) {
             Due::PreconditionFailed => return Err(GatewayError::PreconditionFailed),
             Due::NotSatisfiable { size } => return Err(GatewayError::RangeNotSatisfiable { size }),
-            Due::NotModified => return self.told(|via, age| head.not_modified(via, age)),
+            Due::NotModified => return self.told(|via, age| head.not_modified(via, age)).await,
             // The metadata say all that the answer to a GET would.
-            Due::Whole if wanted.is_head() => return self.told(|via, age| head.announced(via, age)),
+            Due::Whole if wanted.is_head() => return self.told(|via, age| head.announced(via, age)).await,
             Due::Whole => None,
             Due::Part(part) => Some(part),
         };
         let mut tries = TRIES;
         loop {
             tries -= 1;
-            let (mut reader, via) = match self.open()? {
+            let (mut reader, via) = match self.open().await? {
                 Found::Copy(reader, via) => (reader, via),
                 Found::Past => return self.past(&head).await,
             };
@@ -190,7 +190,7 @@ where
             match reader.ready().await {
                 Ok(()) => return Ok(head.copy(reader, via, part.as_ref(), wanted.continues())),
                 Err(reason) => {
-                    self.still_holds()?;
+                    self.still_holds().await?;
                     if tries == 0 || !self.may_try_again(reason, via) {
                         return Err(ended(reason));
                     }
@@ -200,12 +200,12 @@ where
     }
 
     /// An answer that needs no byte of the medium.
-    fn told(
+    async fn told(
         &self,
         answer: impl FnOnce(Via, Option<std::time::Duration>) -> Answer,
     ) -> Result<Answer, GatewayError> {
         let copy = self.books().media_cache.find(key(&self.flight.claims));
-        self.still_holds()?;
+        self.still_holds().await?;
         Ok(match copy.filter(MediumReader::is_whole) {
             Some(copy) => answer(Via::Hit, Some(copy.age())),
             None => answer(Via::Miss, None),
@@ -217,11 +217,11 @@ where
     }
 
     /// Looks the medium up, and begins to fetch it if nobody does.
-    fn open(&self) -> Result<Found, GatewayError> {
+    async fn open(&self) -> Result<Found, GatewayError> {
         let books = self.books();
         let key = key(&self.flight.claims);
         let policies = books.policies.load_full();
-        let pin = self.live_pin();
+        let pin = self.live_pin().await?;
         let cache_minutes = policies
             .numbers
             .get(&key.number)
@@ -233,7 +233,7 @@ where
         };
         let opened = books.media_cache.open(key, &self.flight.content, life);
         // Not before: whoever deletes buries the pin and then purges, so one of the two sees the other.
-        self.still_holds()?;
+        self.still_holds().await?;
         if !Arc::ptr_eq(&policies, &books.policies.load()) {
             // What the new policies forbid may have been purged before this began; the next who asks goes by them.
             drop(opened);
@@ -263,7 +263,7 @@ where
         let key = key(&self.flight.claims);
         let clock = self.books().clock.clone();
         let now = clock.now();
-        let deadline = self.live_pin().filter(|pin| pin.ends > now).map(|pin| {
+        let deadline = self.live_pin().await?.filter(|pin| pin.ends > now).map(|pin| {
             let left = pin.ends.since(now);
             Deadline::new(pin.ends, clock.monotonic().after(left))
         });
@@ -281,15 +281,15 @@ where
     }
 
     /// What is known of the medium; `None` for one that is said to be gone already.
-    fn live_pin(&self) -> Option<Pin> {
+    async fn live_pin(&self) -> Result<Option<Pin>, GatewayError> {
         let claims = &self.flight.claims;
-        let pin = claims.pin(&self.books().pins);
-        (pin.number == claims.number && pin.origin != Origin::Deleted).then_some(pin)
+        let pin = claims.pin(&self.books().pins).await?;
+        Ok((pin.number == claims.number && pin.origin != Origin::Deleted).then_some(pin))
     }
 
     /// Whether policy still allows the download, by what is known now.
-    fn still_holds(&self) -> Result<(), GatewayError> {
-        let pin = self.flight.claims.pin(&self.books().pins);
+    async fn still_holds(&self) -> Result<(), GatewayError> {
+        let pin = self.flight.claims.pin(&self.books().pins).await?;
         self.flight.permitted.still_holds(self.books().clock.now(), pin)
     }
 

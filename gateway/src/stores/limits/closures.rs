@@ -22,6 +22,28 @@ pub enum Place {
     App(u64),
 }
 
+impl Place {
+    /// As it is named where others close theirs.
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Number(number) => format!("number:{number}"),
+            Self::Account(account) => format!("account:{account}"),
+            Self::App(app) => format!("app:{app}"),
+        }
+    }
+
+    /// The place that is named so.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        let (kind, id) = text.split_once(':')?;
+        match kind {
+            "number" => id.parse().ok().map(Self::Number),
+            "account" => id.parse().ok().map(Self::Account),
+            "app" => id.parse().ok().map(Self::App),
+            _ => None,
+        }
+    }
+}
+
 /// One that is closed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Closure {

@@ -43,9 +43,13 @@ pub(super) struct Ahead {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spent {
     pub(super) recipient: Option<RecipientId>,
-    at: u64,
-    cuts: u64,
-    is_new_unique: bool,
+    pub(super) at: u64,
+    pub(super) cuts: u64,
+    pub(super) is_new_unique: bool,
+    /// Whether it was taken from a shared store, by whose clock `at` then is.
+    pub(super) is_shared: bool,
+    /// Whether then the pair was taken here all the same.
+    pub(super) is_own_pair: bool,
 }
 
 /// How long each limit would have one wait, in nanoseconds; 0 where it has room.
@@ -71,6 +75,8 @@ pub(super) struct Ledger {
     /// Outbound alone, without what is kept for inbound.
     sends: Meter,
     pair: Pace,
+    /// Whether anything may be taken: not where a share of the limits would be less than one message.
+    has_share: bool,
     pairs: Aged<Pair>,
     /// When each recipient wrote last.
     windows: Aged<()>,
@@ -84,6 +90,8 @@ struct Base {
     per_second: u32,
     burst: u32,
     kept_for_inbound: u32,
+    /// Among how many this is shared; `None`: not at all.
+    seats: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,8 +108,9 @@ struct Pair {
 }
 
 impl Base {
-    fn of(policy: &SendsPolicy) -> Self {
+    fn of(policy: &SendsPolicy, seats: Option<u32>) -> Self {
         Self {
+            seats,
             per_second: policy.per_second,
             burst: policy.burst,
             kept_for_inbound: policy.kept_for_inbound,
@@ -117,19 +126,37 @@ impl Base {
         let kept = self.kept_for_inbound.min(self.per_second - 1);
         let kept = if kept == 0 { 0 } else { part(kept).max(1) };
         let burst = part(self.burst).max(1);
-        (
-            Pace::per_second(rate, burst),
-            Pace::per_second(
-                rate.saturating_sub(kept).max(1),
-                burst.saturating_sub(kept).max(1),
-            ),
-        )
+        let all = Pace::per_second(rate, burst);
+        let sends = Pace::per_second(
+            rate.saturating_sub(kept).max(1),
+            burst.saturating_sub(kept).max(1),
+        );
+        (self.own(all).unwrap_or(all), self.own(sends).unwrap_or(sends))
+    }
+
+    /// What of `pace` is this process's own.
+    fn own(self, pace: Pace) -> Option<Pace> {
+        match self.seats {
+            None => Some(pace),
+            Some(seats) => pace.share(seats),
+        }
+    }
+
+    /// Whether the bursts are large enough for each process to have a share.
+    fn has_share(self, rate: u32, pair: Pace) -> bool {
+        let whole = Self { seats: None, ..self };
+        let (all, sends) = whole.paces(rate);
+        [all, sends, pair]
+            .into_iter()
+            .all(|pace| self.own(pace).is_some())
     }
 }
 
 impl Ledger {
-    pub(super) fn new(policy: &SendsPolicy, window: u64) -> Self {
-        let base = Base::of(policy);
+    /// A ledger of all that `policy` allows, or of the share of one of `seats`.
+    pub(super) fn new(policy: &SendsPolicy, window: u64, seats: Option<u32>) -> Self {
+        let base = Base::of(policy, seats);
+        let pair = Pace::every(policy.pair.seconds, policy.pair.burst);
         let (all, sends) = base.paces(base.per_second);
         Self {
             policy: base,
@@ -142,7 +169,8 @@ impl Ledger {
                 pace: sends,
                 state: 0,
             },
-            pair: Pace::every(policy.pair.seconds, policy.pair.burst),
+            pair: base.own(pair).unwrap_or(pair),
+            has_share: base.has_share(base.per_second, pair),
             pairs: Aged::default(),
             windows: Aged::default(),
             window,
@@ -152,10 +180,12 @@ impl Ledger {
     /// Goes on under another policy; what is spent stays spent.
     pub(super) fn configure(&mut self, policy: &SendsPolicy, now: u64) {
         let was_whole = self.rate == self.policy.per_second;
-        self.policy = Base::of(policy);
+        self.policy = Base::of(policy, self.policy.seats);
         let whole = self.policy.per_second;
         self.set_rate(if was_whole { whole } else { self.rate.min(whole) }, now);
-        self.pair = Pace::every(policy.pair.seconds, policy.pair.burst);
+        let pair = Pace::every(policy.pair.seconds, policy.pair.burst);
+        self.pair = self.policy.own(pair).unwrap_or(pair);
+        self.has_share = self.policy.has_share(whole, pair);
     }
 
     /// Takes one of every limit, if every limit has one, and nothing otherwise.
@@ -182,7 +212,7 @@ impl Ledger {
         let has_place = counted
             .as_mut()
             .is_none_or(|(uniques, recipient)| uniques.wait(*recipient, now) == 0);
-        let (Ok(all), Ok(sends), Ok(pair), true) = (all, sends, pair, has_place) else {
+        let (Ok(all), Ok(sends), Ok(pair), true) = (all, sends, pair, has_place && self.has_share) else {
             drop(counted);
             return Err(self.waits(wish, uniques, Ahead::default(), now));
         };
@@ -201,6 +231,8 @@ impl Ledger {
             at: now,
             cuts: self.cuts,
             is_new_unique,
+            is_shared: false,
+            is_own_pair: false,
         })
     }
 
@@ -237,7 +269,73 @@ impl Ledger {
     /// How long the throughput alone would have one wait behind `ahead` others.
     pub(super) fn throughput_wait(&self, ahead: u64, now: u64) -> u64 {
         let meter = |meter: Meter| meter.pace.wait_behind(meter.state, now, ahead);
-        meter(self.all).max(meter(self.sends))
+        let wait = meter(self.all).max(meter(self.sends));
+        if self.has_share { wait } else { wait.max(SECOND) }
+    }
+
+    /// Nothing was taken from here for `span` up to now, since what was taken was taken elsewhere: what was spent here before
+    /// is as long ago as it was then.
+    pub(super) fn stood_still(&mut self, since: u64, span: u64) {
+        for meter in [&mut self.all, &mut self.sends] {
+            if meter.state > since {
+                meter.state += span;
+            }
+        }
+        let spent: Vec<_> = self
+            .pairs
+            .iter()
+            .filter(|(.., pair)| pair.state > since)
+            .collect();
+        for (recipient, _, mut pair) in spent {
+            pair.state += span;
+            self.pairs.set(recipient, pair);
+        }
+    }
+
+    /// Takes one of what this process has of a pair for itself; whether there was one.
+    pub(super) fn take_own_pair(&mut self, recipient: RecipientId, now: u64) -> bool {
+        let pair = self.pair(recipient);
+        match self.pair.test(pair.state, now) {
+            Ok(state) if self.has_share => {
+                self.pairs.put(recipient, now, Pair { state, ..pair });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives that one back.
+    pub(super) fn give_back_own_pair(&mut self, recipient: RecipientId, now: u64) {
+        let Some((_, mut pair)) = self.pairs.get(recipient) else {
+            return;
+        };
+        pair.state = self.pair.give_back(pair.state);
+        if pair.state <= now && pair.closed_until <= now && pair.strikes == 0 {
+            self.pairs.remove(recipient);
+        } else {
+            self.pairs.set(recipient, pair);
+        }
+    }
+
+    /// Meta had its way with the rate elsewhere.
+    pub(super) fn adopt_rate(&mut self, rate: u32, now: u64) {
+        if rate != self.rate {
+            self.set_rate(rate.clamp(1, self.policy.per_second.max(1)), now);
+            self.next_step = now + STEP;
+        }
+    }
+
+    /// Whether failures of this recipient count.
+    pub(super) fn has_strikes(&self, recipient: RecipientId) -> bool {
+        self.pair(recipient).strikes > 0
+    }
+
+    /// Failures of this recipient were counted elsewhere.
+    pub(super) fn adopt_strikes(&mut self, recipient: RecipientId, strikes: u32, now: u64) {
+        let pair = self.pair(recipient);
+        if pair.strikes != strikes {
+            self.pairs.put(recipient, now, Pair { strikes, ..pair });
+        }
     }
 
     /// Gives back what was taken for a send of which nothing went out.
@@ -264,7 +362,13 @@ impl Ledger {
     pub(super) fn inbound(&mut self, recipient: Option<RecipientId>, now: u64) {
         self.recover(now);
         self.all.state = self.all.pace.force(self.all.state, now);
-        let Some(recipient) = recipient else { return };
+        if let Some(recipient) = recipient {
+            self.open_window(recipient, now);
+        }
+    }
+
+    /// Opens the service window of one who wrote.
+    pub(super) fn open_window(&mut self, recipient: RecipientId, now: u64) {
         while let Some((oldest, at, ())) = self.windows.oldest()
             && (self.windows.len() >= MOST_WINDOWS || at + self.window <= now)
         {

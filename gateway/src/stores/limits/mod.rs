@@ -14,7 +14,10 @@
 //! one timer, [`SendLimits::run`], for all numbers. A pace is computed by governor, see `pace.rs` for what it can and
 //! cannot do here.
 //!
-//! What it deliberately does not do: send, parse, or outlast the process. A restart begins with full bursts.
+//! Instances that share a store share their limits, see `shared.rs`.
+//!
+//! What it deliberately does not do: send, parse, or outlast the process, but in a shared store. A restart begins with full
+//! bursts.
 
 mod aged;
 mod closures;
@@ -24,6 +27,8 @@ mod ledger;
 mod pace;
 mod queue;
 mod recipient;
+mod seat;
+mod shared;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -44,6 +49,7 @@ pub use closures::Place;
 pub use feedback::{Outcome, Scope};
 pub use queue::{Share, WaitingRoom};
 pub use recipient::{CountryCode, Recipient, RecipientId, RecipientKey};
+pub use shared::Sharing;
 pub use snapshot::{ClosedNow, NumberNow, PortfolioNow, Snapshot, WaitingNow};
 pub use waiting::{Admit, Grant};
 
@@ -52,6 +58,7 @@ use closures::{Closure, Closures, FOREVER};
 use lane::{Lane, Want};
 use ledger::Wish;
 use recipient::Identities;
+use shared::{Mode, Together};
 use uniques::Uniques;
 
 /// A day, in minutes: the window of unique recipients, and how long a service window is open (Cloud API, "Messaging
@@ -218,6 +225,8 @@ struct Shared {
     earlier: Notify,
     /// How many drivers run.
     drivers: AtomicUsize,
+    /// The store that decides together with other instances, if they share one.
+    together: Option<Together>,
     on_event: Box<dyn Fn(&Event) + Send + Sync>,
 }
 
@@ -249,6 +258,39 @@ impl SendLimits {
         room: WaitingRoom,
         on_event: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Self {
+        Self::of(policies, key, (clock, minute), room, None, Box::new(on_event))
+    }
+
+    /// Limits that are kept together with other instances, which have the same `key`. To be used within a tokio runtime; until
+    /// [`run`](Self::run) has found the others, nothing is sent.
+    #[must_use]
+    pub fn shared(
+        policies: &PolicySet,
+        key: RecipientKey,
+        (clock, minute): (Clock, Minute),
+        room: WaitingRoom,
+        sharing: Sharing,
+        on_event: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Self {
+        let together = Together::new(sharing, key.fingerprint());
+        Self::of(
+            policies,
+            key,
+            (clock, minute),
+            room,
+            Some(together),
+            Box::new(on_event),
+        )
+    }
+
+    fn of(
+        policies: &PolicySet,
+        key: RecipientKey,
+        (clock, minute): (Clock, Minute),
+        room: WaitingRoom,
+        together: Option<Together>,
+        on_event: Box<dyn Fn(&Event) + Send + Sync>,
+    ) -> Self {
         let start = clock.monotonic();
         let limits = Self(Arc::new(Shared {
             clock,
@@ -261,7 +303,8 @@ impl SendLimits {
             agenda: Mutex::default(),
             earlier: Notify::new(),
             drivers: AtomicUsize::new(0),
-            on_event: Box::new(on_event),
+            together,
+            on_event,
         }));
         limits.apply(policies);
         limits
@@ -273,7 +316,8 @@ impl SendLimits {
         let shared = &self.0;
         let (now, day) = (shared.now(), shared.day());
         let before = shared.lanes.load_full();
-        let mut uniques: HashMap<PhoneNumberId, Arc<Mutex<Uniques>>> = HashMap::new();
+        let seats = shared.together.as_ref().map(|together| together.sharing.seats());
+        let mut portfolio_of: HashMap<PhoneNumberId, (Arc<Mutex<Uniques>>, PhoneNumberId)> = HashMap::new();
         for portfolio in &policies.portfolios {
             let mut counted = Uniques::new(portfolio.unique_recipients_24h, day);
             let old = portfolio.numbers.iter().filter_map(|number| before.get(number));
@@ -281,19 +325,25 @@ impl SendLimits {
                 counted.take_over([&*lock(&old)]);
             }
             let counted = Arc::new(Mutex::new(counted));
+            let Some(first) = portfolio.numbers.iter().min() else {
+                continue;
+            };
             for number in &portfolio.numbers {
-                uniques.insert(*number, Arc::clone(&counted));
+                portfolio_of.insert(*number, (Arc::clone(&counted), *first));
             }
         }
         let lane = |policy: &NumberPolicy| {
             let number = policy.phone_number_id;
-            let uniques = uniques.get(&number).cloned();
+            let portfolio = match portfolio_of.get(&number) {
+                Some((uniques, first)) => (Some(Arc::clone(uniques)), *first),
+                None => (None, number),
+            };
             let lane = match before.get(&number) {
-                None => Arc::new(Lane::new(policy, day, uniques)),
+                None => Arc::new(Lane::new(policy, day, portfolio, seats)),
                 Some(lane) => {
                     let mut books = lane.lock();
                     books.ledger.configure(&policy.sends, now);
-                    books.configure(policy, uniques);
+                    books.configure(policy, portfolio);
                     shared.serve(lane.number, &mut books);
                     Arc::clone(lane)
                 }
@@ -378,6 +428,13 @@ impl SendLimits {
             if let Some(uniques) = &books.uniques {
                 lock(uniques).join(joined.before, joined.now);
             }
+            if shared.together.is_some() {
+                let about = shared.about(&books, Some(joined.now));
+                let before = joined.before.text();
+                shared.tell_store(move |valkey, seat| async move {
+                    valkey.join(&about.with(&seat), &before).await
+                });
+            }
         }
     }
 
@@ -403,7 +460,17 @@ impl SendLimits {
         };
         let sender = sender.map(|sender| self.identify(number, sender));
         let mut books = lane.lock();
-        books.ledger.inbound(sender, self.0.now());
+        let now = self.0.now();
+        if self.0.mode() == Mode::Own {
+            books.ledger.inbound(sender, now);
+        } else if let Some(sender) = sender {
+            books.ledger.open_window(sender, now);
+        }
+        if self.0.together.is_some() {
+            let about = self.0.about(&books, sender);
+            self.0
+                .tell_store(move |valkey, seat| async move { valkey.inbound(&about.with(&seat)).await });
+        }
     }
 
     /// Obeys what Meta said to a send of `number` to `recipient` (`None` for receipts) with `app`.
@@ -427,25 +494,27 @@ impl SendLimits {
         let event = match *outcome {
             Outcome::Refused => None,
             Outcome::Accepted => {
-                if let Some(recipient) = recipient {
-                    lane.lock().ledger.accepted(recipient);
+                let mut books = lane.lock();
+                if let Some(recipient) = recipient.filter(|recipient| books.ledger.has_strikes(*recipient)) {
+                    books.ledger.accepted(recipient);
+                    shared.store_hears(&books, Some(recipient), outcome);
                 }
                 None
             }
             Outcome::TooFast => {
-                let per_second = {
-                    let mut books = lane.lock();
-                    books.ledger.cut(shared.now())
-                };
+                let mut books = lane.lock();
+                let per_second = books.ledger.cut(shared.now());
+                if per_second.is_some() {
+                    shared.store_hears(&books, recipient, outcome);
+                }
                 per_second.map(|per_second| Event::Slowed { number, per_second })
             }
-            Outcome::PairTooFast => {
-                let seconds = recipient.and_then(|recipient| {
-                    let mut books = lane.lock();
-                    books.ledger.strike(recipient, shared.now())
-                });
-                seconds.map(|seconds| Event::PairClosed { number, seconds })
-            }
+            Outcome::PairTooFast => recipient.and_then(|recipient| {
+                let mut books = lane.lock();
+                let seconds = books.ledger.strike(recipient, shared.now())?;
+                shared.store_hears(&books, Some(recipient), outcome);
+                Some(Event::PairClosed { number, seconds })
+            }),
             Outcome::Pause { scope, code, minutes } => {
                 let (place, lasts) = (place(scope), shared.minute.times(minutes));
                 shared.close(place, code, now, now.saturating_add(nanos(lasts)));
@@ -467,6 +536,8 @@ impl SendLimits {
     pub fn open(&self, place: Place) -> bool {
         let was_closed = self.0.closures.open(place, self.0.now());
         if was_closed {
+            self.0
+                .tell_store(move |valkey, _| async move { valkey.open(&place.text()).await });
             self.0.serve_all();
             (self.0.on_event)(&Event::Opened { place });
         }
@@ -489,8 +560,10 @@ impl Shared {
         self.lanes.load().get(&number).map(Arc::clone)
     }
 
-    fn close(&self, place: Place, code: i64, since: u64, until: u64) {
-        self.closures.close(place, Closure { since, until, code });
+    fn close(self: &Arc<Self>, place: Place, code: i64, since: u64, until: u64) {
+        let closure = Closure { since, until, code };
+        self.closures.close(place, closure);
+        self.close_for_all(place, closure);
         // Those who cannot wait that long are told at once.
         self.serve_all();
     }

@@ -54,6 +54,16 @@ impl Pace {
         Self::new(u64::from(seconds.max(1)) * SECOND, burst)
     }
 
+    /// What one of `seats` has of it for itself: that part of the rate, and of the burst what none of them takes together
+    /// with the others. `None` where the burst is too small to give each one.
+    ///
+    /// `scripts/number.lua` leaves the same out of what is common.
+    pub(super) fn share(self, seats: u32) -> Option<Self> {
+        let burst = self.quota.burst_size().get();
+        let own = (burst / seats.saturating_mul(8)).max(1);
+        (burst > own.saturating_mul(seats)).then(|| Self::new(self.interval * u64::from(seats), own))
+    }
+
     fn new(interval: u64, burst: u32) -> Self {
         let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(Duration::from_nanos(interval));

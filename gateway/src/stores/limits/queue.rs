@@ -66,6 +66,8 @@ pub(super) struct Queue<W> {
     /// How many of those who wait write to each recipient.
     recipients: HashMap<RecipientId, u64>,
     bytes: usize,
+    /// How many are asked for elsewhere.
+    asked: usize,
     next: Ticket,
 }
 
@@ -74,6 +76,8 @@ struct Entry<W> {
     place: Place,
     waker: W,
     aside_until: Option<u64>,
+    /// Whether somebody else was asked for its turn, and has not answered.
+    is_asked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +108,7 @@ impl<W> Default for Queue<W> {
             deadlines: BTreeSet::new(),
             recipients: HashMap::new(),
             bytes: 0,
+            asked: 0,
             next: 0,
         }
     }
@@ -152,6 +157,7 @@ impl<W> Queue<W> {
             place,
             waker,
             aside_until: None,
+            is_asked: false,
         };
         self.waiting.insert(ticket, entry);
         ticket
@@ -188,7 +194,9 @@ impl<W> Queue<W> {
             place,
             waker,
             aside_until,
+            is_asked,
         } = self.waiting.remove(&ticket)?;
+        self.asked -= usize::from(is_asked);
         self.bytes -= place.bytes;
         self.deadlines.remove(&(place.deadline, ticket));
         if let Some(until) = aside_until {
@@ -230,6 +238,38 @@ impl<W> Queue<W> {
         }
     }
 
+    /// Takes one out of the line for as long as somebody else is asked for its turn.
+    pub(super) fn ask(&mut self, ticket: Ticket) {
+        let Some(entry) = self.waiting.get_mut(&ticket).filter(|entry| !entry.is_asked) else {
+            return;
+        };
+        entry.is_asked = true;
+        self.asked += 1;
+        let place = entry.place;
+        if let Some(flow) = self.flow(place) {
+            flow.ready.remove(&ticket);
+        }
+    }
+
+    /// Lets one that was asked for stand in line again, where it stood.
+    pub(super) fn answered(&mut self, ticket: Ticket) {
+        let Some(entry) = self.waiting.get_mut(&ticket).filter(|entry| entry.is_asked) else {
+            return;
+        };
+        entry.is_asked = false;
+        self.asked -= 1;
+        let place = entry.place;
+        let time = self.classes.get(&place.class).map_or(0, |class| class.time);
+        if let Some(flow) = self.flow(place) {
+            flow.add(ticket, time);
+        }
+    }
+
+    /// How many are asked for.
+    pub(super) const fn asked(&self) -> usize {
+        self.asked
+    }
+
     /// Lets those stand in line again who stood aside until `now` or earlier.
     pub(super) fn back_in_line(&mut self, now: u64) {
         while let Some((until, ticket)) = self.aside.first().copied()
@@ -258,9 +298,9 @@ impl<W> Queue<W> {
         self.waiting.get(&ticket).map(|entry| &entry.waker)
     }
 
-    /// Whether anybody does not stand aside.
+    /// Whether anybody stands in line.
     pub(super) fn has_ready(&self) -> bool {
-        self.aside.len() < self.waiting.len()
+        self.aside.len() + self.asked < self.waiting.len()
     }
 
     /// When the next one who stands aside is back.

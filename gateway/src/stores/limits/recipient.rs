@@ -73,6 +73,11 @@ impl fmt::Debug for RecipientId {
 }
 
 impl RecipientId {
+    /// As it is kept where others keep theirs.
+    pub(super) fn text(self) -> String {
+        format!("{:016x}{:016x}", self.0, self.1)
+    }
+
     #[cfg(test)]
     pub(super) const fn for_tests(number: u64) -> Self {
         Self(number, number)
@@ -113,6 +118,11 @@ impl RecipientKey {
         Self::derived_from(secret.as_slice())
     }
 
+    /// What tells it from other keys, and says nothing else of it.
+    pub(super) fn fingerprint(&self) -> String {
+        self.hash(Kind::Fingerprint, b"").text()
+    }
+
     /// The first 128 bits of HMAC-SHA256 over what kind of name it is, and the name.
     fn hash(&self, kind: Kind, name: &[u8]) -> RecipientId {
         let mut context = hmac::Context::with_key(&self.0);
@@ -121,6 +131,7 @@ impl RecipientKey {
             Kind::UserId => context.update(b"user_id\0"),
             Kind::Group => context.update(b"group\0"),
             Kind::Other => context.update(b"other\0"),
+            Kind::Fingerprint => context.update(b"fingerprint\0"),
             Kind::Local(number) => {
                 context.update(b"local\0");
                 context.update(&number.get().to_be_bytes());
@@ -148,6 +159,8 @@ enum Kind {
     Group,
     /// A `to` without a digit in it.
     Other,
+    /// None: the key's own.
+    Fingerprint,
 }
 
 /// A country calling code: one to three digits.

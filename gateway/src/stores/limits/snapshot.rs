@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::closures::{Closure, FOREVER, Place};
 use super::lane::Lane;
+use super::shared::Mode;
 use super::{SendLimits, Shared, lock};
 
 /// The state of all limits.
@@ -20,6 +21,9 @@ pub struct Snapshot {
     pub portfolios: Vec<PortfolioNow>,
     /// What is closed beside pairs.
     pub closed: Vec<ClosedNow>,
+    /// Who decides: `gateway`, `store` where a shared one does, or `nobody` while it is away and this gateway's share is not its
+    /// own yet.
+    pub decided_by: &'static str,
 }
 
 /// The state of one number.
@@ -88,7 +92,7 @@ impl SendLimits {
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.0;
         let now = shared.now();
-        let lanes = shared.lanes.load();
+        let (lanes, mode) = (shared.lanes.load(), shared.mode());
         let closed = shared.closures.all(now);
         let mut closed: Vec<_> = closed
             .into_iter()
@@ -98,10 +102,15 @@ impl SendLimits {
         Snapshot {
             numbers: lanes
                 .values()
-                .map(|lane| (lane.number.to_string(), number_now(lane, now)))
+                .map(|lane| (lane.number.to_string(), number_now(lane, mode, now)))
                 .collect(),
             portfolios: portfolios_now(lanes.values(), now),
             closed,
+            decided_by: match mode {
+                Mode::Own => "gateway",
+                Mode::Store => "store",
+                Mode::Nobody => "nobody",
+            },
         }
     }
 }
@@ -129,10 +138,14 @@ impl Shared {
     }
 }
 
-fn number_now(lane: &Lane, now: u64) -> NumberNow {
+fn number_now(lane: &Lane, mode: Mode, now: u64) -> NumberNow {
     let mut books = lane.lock();
     let (current_per_second, per_second) = books.ledger.rate(now);
-    let (taken, taken_by_sends) = books.ledger.taken(now);
+    let (taken, taken_by_sends) = match mode {
+        // As of the last send: what a store knows is not asked for to be looked at.
+        Mode::Store => books.view.taken,
+        Mode::Own | Mode::Nobody => books.ledger.taken(now),
+    };
     let (pairs, service_windows) = books.ledger.remembered();
     let classes = SendClass::ALL.map(|class| (class.name(), books.queue.of_class(class)));
     NumberNow {
@@ -175,7 +188,10 @@ fn portfolios_now<'l>(lanes: impl Iterator<Item = &'l Arc<Lane>>, now: u64) -> V
             PortfolioNow {
                 numbers: numbers.iter().map(ToString::to_string).collect(),
                 unique_recipients_24h: uniques.limit(),
-                counted: uniques.count(now),
+                counted: uniques
+                    .shared_count
+                    .and_then(|count| usize::try_from(count).ok())
+                    .unwrap_or_else(|| uniques.count(now)),
             }
         })
         .collect()

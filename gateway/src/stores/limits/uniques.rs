@@ -10,6 +10,10 @@ pub(super) struct Uniques {
     /// The length of the window, in nanoseconds.
     window: u64,
     recipients: Aged<()>,
+    /// How many may be counted here while a shared store is away.
+    own_limit: Option<usize>,
+    /// How many a shared store counted when it was last asked.
+    pub(super) shared_count: Option<u32>,
 }
 
 impl Uniques {
@@ -18,6 +22,8 @@ impl Uniques {
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             window,
             recipients: Aged::default(),
+            own_limit: None,
+            shared_count: None,
         }
     }
 
@@ -35,6 +41,17 @@ impl Uniques {
         self.limit
     }
 
+    /// Counts here alone, up to `more` beside those that are counted already; `None` ends it.
+    pub(super) fn on_its_own(&mut self, more: Option<usize>, now: u64) {
+        let count = self.count(now);
+        self.own_limit = more.map(|more| count.saturating_add(more));
+    }
+
+    /// All that are counted, and when they were last, the oldest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = (RecipientId, u64)> {
+        self.recipients.iter().map(|(recipient, at, ())| (recipient, at))
+    }
+
     /// How many are counted at `now`.
     pub(super) fn count(&mut self, now: u64) -> usize {
         while let Some((oldest, at, ())) = self.recipients.oldest()
@@ -47,7 +64,8 @@ impl Uniques {
 
     /// How long until there is a place for `recipient`: 0 if they are counted already, or there is one now.
     pub(super) fn wait(&mut self, recipient: RecipientId, now: u64) -> u64 {
-        if self.count(now) < self.limit || self.recipients.get(recipient).is_some() {
+        if self.count(now) < self.own_limit.unwrap_or(self.limit) || self.recipients.get(recipient).is_some()
+        {
             return 0;
         }
         let oldest = self.recipients.oldest();

@@ -9,16 +9,25 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use curfew_policies::PhoneNumberId;
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::lane::{Answer, Books, Lane, Want};
 use super::ledger::Spent;
 use super::queue::{Place, Ticket};
 use super::recipient::RecipientId;
+use super::shared::Mode;
 use super::{Limited, SendLimits, Shared, lock};
 
 /// How long the driver sleeps at most while somebody waits: a machine that was suspended is noticed that late.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long one that would not wait for a limit waits for a shared store to say whether there is one, in nanoseconds.
+const ASKING: u64 = 500_000_000;
+
+/// How long a shared store is waited for by those who wait for nothing else.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Leave to send one message, once. Dropping it leaves it spent.
 #[derive(Debug)]
@@ -72,7 +81,12 @@ impl std::fmt::Debug for Held {
 impl Held {
     fn give_back(&self, spent: Spent) {
         let mut books = self.lane.lock();
-        books.give_back(spent);
+        if spent.is_shared {
+            books.granted -= 1;
+            self.shared.give_back_to_store(&books, spent);
+        } else {
+            books.give_back(spent);
+        }
         self.shared.serve(self.lane.number, &mut books);
     }
 
@@ -98,24 +112,31 @@ pub(super) fn admit(shared: &Arc<Shared>, lane: Arc<Lane>, want: Want, place: Pl
     }
     books.queue.back_in_line(now);
     let is_first = !books.queue.has_ready();
-    if is_first && let Ok(spent) = books.take(want, &shared.closures, now) {
+    let mode = shared.mode();
+    if mode == Mode::Own
+        && is_first
+        && let Ok(spent) = books.take(want, &shared.closures, now)
+    {
         drop(books);
         return Admit::ready(Ok(held.grant(spent)));
     }
-    let blocked = books.blocked(want, &shared.closures, now);
+    let blocked = books.blocked(want, &shared.closures, mode, now);
     let max_wait = books
         .max_wait(place.class)
         .filter(|max_wait| shared.is_driven() && blocked.is_within(*max_wait));
-    // One that does not wait may still be more urgent than those who do.
-    if max_wait.is_none() && is_first {
+    // One that does not wait may still be more urgent than those who do; and a store may be asked, if it has not said no.
+    let is_asked = mode == Mode::Store && blocked.longest() == 0;
+    if max_wait.is_none() && is_first && !is_asked {
         let limited = books.refuse(blocked.limited());
         return Admit::ready(Err(limited));
     }
+    let until = now.saturating_add(max_wait.unwrap_or(0));
     let place = Place {
-        deadline: now.saturating_add(max_wait.unwrap_or(0)),
+        deadline: if is_asked { until.max(now + ASKING) } else { until },
         ..place
     };
-    let Some((ticket, mut answer)) = books.enqueue(want, place, shared.room, &shared.closures, now) else {
+    let enqueued = books.enqueue(want, place, until, shared.room, (&shared.closures, mode, now));
+    let Some((ticket, mut answer)) = enqueued else {
         let limited = books.refuse(blocked.limited());
         return Admit::ready(Err(limited));
     };
@@ -133,6 +154,19 @@ pub(super) fn admit(shared: &Arc<Shared>, lane: Arc<Lane>, want: Want, place: Pl
 }
 
 impl Admit {
+    /// What it comes to without waiting for a limit; `None` where it would have to. A shared store is waited for.
+    pub async fn at_once(self) -> Option<Result<Grant, Limited>> {
+        let is_shared = match &self.0 {
+            State::Waiting { place, .. } => place.shared.together.is_some(),
+            State::Ready(_) => false,
+        };
+        if is_shared {
+            timeout(AT_ONCE, self).await.ok()
+        } else {
+            self.now_or_never()
+        }
+    }
+
     /// Whether it has to wait; if not, its answer is there.
     #[must_use]
     pub const fn is_waiting(&self) -> bool {
@@ -189,6 +223,17 @@ impl Drop for Admit {
 impl SendLimits {
     /// Wakes whose turn has come, for ever; to be run beside the listener, once.
     pub async fn run(&self) -> Infallible {
+        let driven = self.drive();
+        match &self.0.together {
+            None => driven.await,
+            Some(_) => tokio::select! {
+                never = driven => never,
+                never = Box::pin(self.0.keep_seat()) => never,
+            },
+        }
+    }
+
+    async fn drive(&self) -> Infallible {
         let _driving = Driving::begin(&self.0);
         loop {
             let next = self.0.serve_due();
@@ -208,11 +253,19 @@ impl SendLimits {
 
 impl Shared {
     /// Serves whoever waits for `number` and can be served now.
-    pub(super) fn serve(&self, number: PhoneNumberId, books: &mut Books) {
-        let due = if books.queue.len() == 0 {
-            None
-        } else {
-            books.serve(&self.closures, self.now())
+    pub(super) fn serve(self: &Arc<Self>, number: PhoneNumberId, books: &mut Books) {
+        let now = self.now();
+        let due = match self.mode() {
+            _ if books.queue.len() == 0 => None,
+            Mode::Own => books.serve(&self.closures, now),
+            Mode::Nobody => books.wait_on(&self.closures, now),
+            Mode::Store => {
+                let (asked, due) = books.serve_from_store(&self.closures, now);
+                if let Some(lane) = self.lane(number).filter(|_| !asked.is_empty()) {
+                    self.ask_store(&lane, asked);
+                }
+                due
+            }
         };
         self.schedule(number, books, due);
     }
@@ -236,7 +289,7 @@ impl Shared {
     }
 
     /// Serves every number whose time has come; says how long until the next one's.
-    pub(super) fn serve_due(&self) -> Option<Duration> {
+    pub(super) fn serve_due(self: &Arc<Self>) -> Option<Duration> {
         loop {
             let now = self.now();
             let (due, number) = lock(&self.agenda).first().copied()?;
@@ -258,7 +311,7 @@ impl Shared {
     }
 
     /// Looks at all who wait anew: what they wait for may have changed.
-    pub(super) fn serve_all(&self) {
+    pub(super) fn serve_all(self: &Arc<Self>) {
         for lane in self.lanes.load().values() {
             let mut books = lane.lock();
             if books.queue.len() > 0 {

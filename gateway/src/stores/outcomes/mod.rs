@@ -23,6 +23,8 @@ pub use self::name::{Asker, FirstAnswer, Name, Sending};
 pub(super) use self::name::{Fingerprint, OutcomeId, Secret};
 use self::table::Table;
 use super::sqlite::{Entries, Writer};
+use super::valkey::Valkey;
+use super::valkey::outcomes::Run;
 use super::{CryptoUnavailable, StoreError};
 use crate::clock::Clock;
 
@@ -37,6 +39,7 @@ pub struct Outcomes {
 enum Keeper {
     Memory(Arc<Table>),
     File(Arc<Writer>),
+    Shared(Valkey),
 }
 
 /// What a webhook says of a send of which no answer came.
@@ -165,6 +168,13 @@ impl Outcomes {
         }
     }
 
+    /// Outcomes that all who share `store` keep together.
+    pub(super) async fn shared(store: Valkey) -> Result<Self, StoreError> {
+        let secret = Arc::new(Secret::of(&store.outcomes_secret().await?));
+        let keeper = Keeper::Shared(store);
+        Ok(Self { keeper, secret })
+    }
+
     /// What this asker's `send` is known again by.
     ///
     /// # Errors
@@ -201,6 +211,21 @@ impl Outcomes {
                 table.begin(&opening).map(claim)
             }
             Keeper::File(writer) => writer.begin(opening).await?,
+            Keeper::Shared(store) => {
+                // Made first: a begin that is broken off may be written down all the same.
+                let run = store.new_run(&opening)?;
+                let claim = Claim::new(name.id, Registry::Shared(run.clone()));
+                match run.begin(&opening).await? {
+                    Some(row) => match judge(Some(row)) {
+                        Some(found) => {
+                            drop(claim);
+                            found.map(|()| Claim::new(name.id, Registry::Shared(run)))
+                        }
+                        None => Begin::Unknown,
+                    },
+                    None => Begin::Begun(claim),
+                }
+            }
         };
         let keeper = self.keeper.clone();
         Ok(begun.map(|claim| Entry { claim, keeper, life }))
@@ -215,6 +240,7 @@ impl Outcomes {
         match &self.keeper {
             Keeper::Memory(table) => Ok(table.settle(marker, settled)),
             Keeper::File(writer) => writer.settle(marker, settled).await,
+            Keeper::Shared(store) => store.settle(marker, &settled).await,
         }
     }
 
@@ -227,6 +253,8 @@ impl Outcomes {
     pub async fn sweep(&self) -> Result<usize, StoreError> {
         match &self.keeper {
             Keeper::Memory(table) => Ok(table.sweep()),
+            // It forgets by itself.
+            Keeper::Shared(_) => Ok(0),
             Keeper::File(writer) => {
                 let mut swept = 0;
                 loop {
@@ -276,6 +304,14 @@ impl Entry {
                 Ok(())
             }
             Keeper::File(writer) => writer.finish(self.claim.id, sealed, self.life).await,
+            Keeper::Shared(_) => match &self.claim.registry {
+                Registry::Shared(run) => {
+                    run.finish(&sealed).await?;
+                    self.claim.is_over = true;
+                    Ok(())
+                }
+                Registry::Memory(_) | Registry::File(_) => Err(StoreError::Stopped),
+            },
         }
     }
 }
@@ -291,6 +327,7 @@ pub(super) struct Claim {
 pub(super) enum Registry {
     Memory(Arc<Table>),
     File(Arc<Entries>),
+    Shared(Run),
 }
 
 impl Claim {
@@ -322,6 +359,8 @@ impl Drop for Claim {
             (Registry::Memory(table), false) => table.free(self.id),
             (Registry::File(entries), true) => entries.leave(self.id),
             (Registry::File(entries), false) => entries.free(self.id),
+            (Registry::Shared(run), true) => run.leave(),
+            (Registry::Shared(run), false) => run.free(),
         }
     }
 }

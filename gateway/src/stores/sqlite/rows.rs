@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use curfew_policies::{MediaId, Minute, Origin, PhoneNumberId, Pin, Timestamp};
+use curfew_policies::{MediaId, Minute, PhoneNumberId, Pin, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 
 use super::file::sqlite_failed_at;
 use crate::stores::StoreError;
-use crate::stores::pins::PinMap;
-use crate::stores::registrations::{CallLog, RegistrationCall};
+use crate::stores::pins::{PinMap, name_of_origin, origin_named};
+use crate::stores::registrations::{CallLog, RegistrationCall, call_named, name_of_call};
 
 /// Every pin that the file holds.
 pub(super) fn load_pins(connection: &Connection, path: &Path) -> Result<PinMap, StoreError> {
@@ -115,33 +115,6 @@ pub(super) fn drop_call(
     )?;
     delete.execute(params![number.to_string(), name_of_call(call), millis(at)])?;
     Ok(())
-}
-
-fn name_of_origin(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Upload => "upload",
-        Origin::Inbound => "inbound",
-        Origin::Webhook => "webhook",
-        Origin::Deleted => "deleted",
-    }
-}
-
-fn origin_named(name: &str) -> Option<Origin> {
-    let origins = [Origin::Upload, Origin::Inbound, Origin::Webhook, Origin::Deleted];
-    origins.into_iter().find(|origin| name_of_origin(*origin) == name)
-}
-
-fn name_of_call(call: RegistrationCall) -> &'static str {
-    match call {
-        RegistrationCall::Register => "register",
-        RegistrationCall::Deregister => "deregister",
-    }
-}
-
-fn call_named(name: &str) -> Option<RegistrationCall> {
-    [RegistrationCall::Register, RegistrationCall::Deregister]
-        .into_iter()
-        .find(|call| name_of_call(*call) == name)
 }
 
 /// Milliseconds as SQLite holds them; what lies beyond is the last of them.
