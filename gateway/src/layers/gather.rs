@@ -26,7 +26,7 @@ use super::reading::{
 };
 use super::reuse::{Recalled, Reuse};
 use crate::budget::JsonBudget;
-use crate::call::{Answer, Call, Classified, Context, Destination, Payload, SendFacts, Target};
+use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Purpose, SendFacts, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
@@ -208,10 +208,9 @@ where
                 };
                 let read = read(&head, &parts.headers, body, &room).await?;
                 addressed = read.addressed;
-                if matches!(
-                    read.operation,
-                    Operation::SendMessage(_) | Operation::SendMarketing(_)
-                ) {
+                if Purpose::of(&read.operation, None, &[]) == Purpose::Send
+                    && matches!(read.payload, Payload::Json(_))
+                {
                     idempotency_key = IdempotencyKey::of(&parts.headers)?;
                 }
                 let request = Request {

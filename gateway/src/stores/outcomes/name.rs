@@ -52,8 +52,8 @@ pub enum Asker<'a> {
 /// What a send is to be known again by, beside who asks.
 #[derive(Clone, Copy)]
 pub struct Sending<'a> {
-    /// The number that sends.
-    pub number: PhoneNumberId,
+    /// The number that sends, if the call names one.
+    pub number: Option<PhoneNumberId>,
     /// The caller's key for it; without one, the send stands for itself.
     pub key: Option<&'a [u8]>,
     /// Path and query of the call.
@@ -116,7 +116,7 @@ impl Name {
         };
         let (key_kind, key) = send.key.map_or((1, content.as_ref()), |key| (2, key));
         let mut scope = vec![kind, key_kind];
-        scope.extend(send.number.get().to_be_bytes());
+        scope.extend(send.number.map_or(0, PhoneNumberId::get).to_be_bytes());
         // The length of the first says where the second begins: no two scopes are the same bytes.
         scope.extend(length(asker));
         scope.extend(asker);
@@ -204,7 +204,7 @@ mod tests {
 
     fn send() -> Sending<'static> {
         Sending {
-            number: "1001".parse().unwrap(),
+            number: Some("1001".parse().unwrap()),
             key: Some(b"key"),
             target: "/v23.0/1001/messages",
             body: b"{}",
@@ -223,8 +223,15 @@ mod tests {
     fn whatever_differs_makes_another_name_and_only_what_is_sent_another_fingerprint() {
         let given = send();
         let same = name(&given);
-        let number = "1002".parse().unwrap();
+        let number = Some("1002".parse().unwrap());
         let others = [
+            (
+                ASKER,
+                Sending {
+                    number: None,
+                    ..given
+                },
+            ),
             (Asker::Known("billin"), given),
             (Asker::Token(b"billing"), given),
             (ASKER, Sending { number, ..given }),

@@ -56,7 +56,7 @@ impl Bench {
 
 fn sending<'a>(key: &'a [u8], body: &'a [u8]) -> Sending<'a> {
     Sending {
-        number: "1001".parse().unwrap(),
+        number: Some("1001".parse().unwrap()),
         key: Some(key),
         target: "/v23.0/1001/messages",
         body,
