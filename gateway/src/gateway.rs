@@ -500,6 +500,8 @@ fn parts(
         media_cache,
         send_limits,
     } = kept;
+    let share_percent = config.limits.caller_share_percent;
+    let guard = Guard::new(clock.clone(), share_percent);
     let templates = TemplateClasses::default();
     let policies = Arc::new(ArcSwap::from_pointee(policies));
     let upstream = &config.upstream;
@@ -541,7 +543,8 @@ fn parts(
             clock: clock.clone(),
             minute,
             json_bytes: config.limits.json_bytes,
-            json_budget: JsonBudget::default(),
+            json_budget: JsonBudget::shared(share_percent, config.limits.json_bytes),
+            guard: guard.clone(),
             reuse: reuse.clone(),
             templates: templates.clone(),
         }),
@@ -585,7 +588,7 @@ fn parts(
                 _ => None,
             },
         }),
-        guard: Guard::new(clock.clone(), config.limits.caller_share_percent),
+        guard,
         clock,
     })
 }

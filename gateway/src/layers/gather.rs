@@ -20,7 +20,7 @@ use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::download::Wanted;
 use super::enforce::Exchange;
-use super::graph_token::caller_tag;
+use super::graph_token::{caller_tag, share_key};
 use super::reading::{
     Addressed, JsonRoom, expect_no_body, file_offset, form_kind, operation_without_body, read,
 };
@@ -33,6 +33,7 @@ use crate::graph::classify::Head;
 use crate::graph::digest::announced_digest;
 use crate::graph::idempotency_key::IdempotencyKey;
 use crate::graph::routes::Kind;
+use crate::guard::Guard;
 use crate::stores::{
     Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, TemplateClasses,
     UploadTag, UrlSigner,
@@ -60,6 +61,8 @@ pub struct Sources {
     pub json_bytes: usize,
     /// What JSON bodies under way may fill together.
     pub json_budget: JsonBudget,
+    /// Knows callers.
+    pub guard: Guard,
     /// Knows uploads again.
     pub reuse: Reuse,
     /// What reads of templates have taught.
@@ -205,6 +208,7 @@ where
                 let room = JsonRoom {
                     most: self.sources.json_bytes,
                     budget: &self.sources.json_budget,
+                    caller: share_key(&self.sources.guard, &context.principal, &context.credential),
                 };
                 let read = read(&head, &parts.headers, body, &room).await?;
                 addressed = read.addressed;
