@@ -587,6 +587,8 @@ fn parts(
                 (Some(_), Some(app_secret)) => Some(marker_key(app_secret)?),
                 _ => None,
             },
+            guard: guard.clone(),
+            share_percent,
         }),
         guard,
         clock,

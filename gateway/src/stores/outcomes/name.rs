@@ -14,6 +14,7 @@ use curfew_policies::PhoneNumberId;
 use http::{HeaderValue, StatusCode};
 
 use super::super::CryptoUnavailable;
+use crate::guard::CallerKey;
 
 /// Sets names of one store apart from those of all others.
 pub(in crate::stores) struct Secret(hkdf::Salt);
@@ -62,6 +63,15 @@ pub struct Sending<'a> {
     pub body: &'a [u8],
 }
 
+/// Of the room for outcomes, a part that one of all who ask may fill.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Who has it.
+    pub caller: CallerKey,
+    /// How much it is, in percent.
+    pub percent: u8,
+}
+
 /// Under what an outcome is kept.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(in crate::stores) struct OutcomeId(pub(in crate::stores) [u8; 32]);
@@ -74,6 +84,7 @@ pub(in crate::stores) struct Fingerprint(pub(in crate::stores) [u8; 32]);
 pub struct Name {
     pub(in crate::stores) id: OutcomeId,
     pub(in crate::stores) fingerprint: Fingerprint,
+    pub(in crate::stores) share: Option<Share>,
     seal: [u8; 32],
 }
 
@@ -134,8 +145,16 @@ impl Name {
         Ok(Self {
             id: OutcomeId(derived(b"id", b"")?),
             fingerprint: Fingerprint(derived(b"fingerprint", content.as_ref())?),
+            share: None,
             seal: derived(b"outcome", content.as_ref())?,
         })
+    }
+
+    /// The same, whose outcome takes of this share of the room, where the room is this process's memory.
+    #[must_use]
+    pub const fn within(mut self, share: Share) -> Self {
+        self.share = Some(share);
+        self
     }
 
     /// Seals an answer: only the same request opens it again.

@@ -297,7 +297,12 @@ fn begin(
     )?;
     let bytes: i64 = bytes.query_row([], |row| row.get(0))?;
     if u64::try_from(bytes).is_ok_and(|bytes| bytes >= entries.room) {
-        return Ok(Begin::Full);
+        let mut first = transaction.prepare_cached("SELECT min(ends_ms) FROM outcome")?;
+        let first: Option<i64> = first.query_row([], |row| row.get(0))?;
+        let wait = first.map_or(0, |ends| ends.saturating_sub(millis(now)).max(0));
+        return Ok(Begin::Full(Duration::from_millis(
+            u64::try_from(wait).unwrap_or(0),
+        )));
     }
     let mut insert = transaction.prepare_cached(
         "INSERT OR REPLACE INTO outcome (id, fingerprint, ends_ms, marker) VALUES (?1, ?2, ?3, ?4)",
@@ -360,6 +365,7 @@ mod tests {
             fingerprint: Fingerprint([2; 32]),
             life: DAY,
             marker: None,
+            share: None,
         };
         let mut claims = Vec::new();
         for _ in 0..3 {
