@@ -258,7 +258,7 @@ impl Admin {
             return Err(too_large());
         }
         let body = collect(body, ORDER_BYTES).await.map_err(|error| match error {
-            CollectError::TooLarge => too_large(),
+            CollectError::TooLarge | CollectError::NoRoom => too_large(),
             CollectError::Broken(error) => broken(&error),
         })?;
         json::check_object(&body).map_err(|error| wrong(error.to_string()))?;

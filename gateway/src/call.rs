@@ -159,28 +159,33 @@ pub struct Call {
     pub accept: Option<HeaderValue>,
     /// By what the same request would be known again, for an upload that announces its digest.
     pub announced: Option<UploadTag>,
-    /// By what its caller will know it again, for a send.
+    /// By what its caller will know it again, for a JSON document that [reaches a user](Purpose::Send).
     pub idempotency_key: Option<IdempotencyKey>,
     /// What its pace goes by, for what counts towards a number's limits.
     pub send: Option<SendFacts>,
 }
 
 impl Call {
-    /// The send that it is, and by which key its caller will know it again; `None` if it is no send.
+    /// The send that it is, and by which key its caller will know it again; `None` if it is no send. A call that reaches a user
+    /// and is no message is one if it comes with a key.
     #[must_use]
     pub fn as_send(&self) -> Option<Sending<'_>> {
-        let (Operation::SendMessage(_) | Operation::SendMarketing(_)) = &self.request.operation else {
-            return None;
+        let number = match self.request.subject {
+            Subject::Number(number) => Some(number),
+            Subject::Media { .. } | Subject::Account(_) | Subject::Other => None,
         };
-        match (self.request.subject, &self.destination, &self.payload) {
-            (Subject::Number(number), Destination::Graph { target, .. }, Payload::Json(body)) => {
-                Some(Sending {
-                    number,
-                    key: self.idempotency_key.as_ref().map(IdempotencyKey::as_bytes),
-                    target,
-                    body,
-                })
-            }
+        let is_send = match &self.request.operation {
+            Operation::SendMessage(_) | Operation::SendMarketing(_) => number.is_some(),
+            // Only sends that have a key come with one.
+            _ => self.idempotency_key.is_some(),
+        };
+        match (&self.destination, &self.payload) {
+            (Destination::Graph { target, .. }, Payload::Json(body)) if is_send => Some(Sending {
+                number,
+                key: self.idempotency_key.as_ref().map(IdempotencyKey::as_bytes),
+                target,
+                body,
+            }),
             _ => None,
         }
     }

@@ -132,7 +132,10 @@ pub enum GatewayError {
     StillRunning,
     /// No outcome can be kept, so nothing is sent that asks for it.
     #[error("the gateway has no room to keep the outcome of one more send; nothing was sent")]
-    OutcomesFull,
+    OutcomesFull {
+        /// After how many seconds there may be; at least 1.
+        retry_after: u32,
+    },
     /// A send above what its number, its recipient or its portfolio may have now, or that Meta has stopped.
     #[error("phone number {number}: {}; nothing was sent, and nothing was counted", limit(.limited))]
     Limited {
@@ -269,12 +272,11 @@ impl GatewayError {
                 wire(StatusCode::RANGE_NOT_SATISFIABLE, 100, INVALID_PARAMETER)
             }
             Self::PreconditionFailed => wire(StatusCode::PRECONDITION_FAILED, 100, INVALID_PARAMETER),
-            Self::Busy
-            | Self::StoreUnavailable
-            | Self::Unreachable
-            | Self::Unanswered(_)
-            | Self::OutcomesFull => {
+            Self::Busy | Self::StoreUnavailable | Self::Unreachable | Self::Unanswered(_) => {
                 wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(SOON)
+            }
+            Self::OutcomesFull { retry_after } => {
+                wire(StatusCode::SERVICE_UNAVAILABLE, 131_016, UNAVAILABLE).retry_after(*retry_after)
             }
             Self::OtherBody => wire(StatusCode::UNPROCESSABLE_ENTITY, 100, INVALID_PARAMETER),
             Self::StillRunning => wire(StatusCode::CONFLICT, 100, INVALID_PARAMETER).retry_after(1),
@@ -324,7 +326,7 @@ impl GatewayError {
             Self::IdempotencyKey(_) => "idempotency_key",
             Self::OtherBody => "idempotency_other_body",
             Self::StillRunning => "idempotency_running",
-            Self::OutcomesFull => "idempotency_full",
+            Self::OutcomesFull { .. } => "idempotency_full",
             Self::Limited { limited, .. } => match limited.which {
                 Limit::Throughput => "limited_throughput",
                 Limit::Pair => "limited_pair",
@@ -579,7 +581,7 @@ mod tests {
             GatewayError::IdempotencyKey(MalformedKey),
             GatewayError::OtherBody,
             GatewayError::StillRunning,
-            GatewayError::OutcomesFull,
+            GatewayError::OutcomesFull { retry_after: 60 },
         ];
         let number = "1001".parse().unwrap();
         let place = Place::Number(number);

@@ -515,7 +515,8 @@ fn parts(
         media_cache,
         send_limits,
     } = kept;
-    let guard = Guard::new(clock.clone(), config.limits.caller_share_percent);
+    let share_percent = config.limits.caller_share_percent;
+    let guard = Guard::new(clock.clone(), share_percent);
     let templates = TemplateClasses::default();
     let policies = Arc::new(ArcSwap::from_pointee(policies));
     let upstream = &config.upstream;
@@ -535,7 +536,6 @@ fn parts(
     let readings = SettingsReadings::new(clock.clone(), minute);
     let needs_tls = upstream.graph.is_https() || upstream.media.iter().any(config::Origin::is_https);
     let meta = Upstream::new(client_tls(upstream.ca_file.as_deref(), needs_tls)?);
-    let guard = Guard::new(clock.clone(), config.limits.caller_share_percent);
     let collector = config.telemetry.otlp_endpoint.as_ref();
     let collector_has_tls = collector.is_some_and(|endpoint| endpoint.uri().scheme() == Some(&Scheme::HTTPS));
     let to_collector = Upstream::new(client_tls(None, collector_has_tls)?);
@@ -570,7 +570,8 @@ fn parts(
             clock: clock.clone(),
             minute,
             json_bytes: config.limits.json_bytes,
-            json_budget: JsonBudget::default(),
+            json_budget: JsonBudget::shared(share_percent, config.limits.json_bytes),
+            guard: guard.clone(),
             reuse: reuse.clone(),
             templates: templates.clone(),
         }),
@@ -614,6 +615,8 @@ fn parts(
                 (Some(_), Some(app_secret)) => Some(marker_key(app_secret)?),
                 _ => None,
             },
+            guard: guard.clone(),
+            share_percent,
         }),
         guard,
         telemetry,

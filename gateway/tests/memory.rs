@@ -277,10 +277,8 @@ async fn a_meta_that_never_answers_takes_little_memory_and_soon_no_more() {
         ..Options::default()
     };
     let emulator = Emulator::start(options).await.expect("the emulator starts");
-    emulator.fault(Fault::new(Operation::Send, Effect::Hang));
     let folder = tempfile::tempdir().expect("a folder");
     let (gateway, addr) = start(folder.path(), &emulator.base_url());
-    let idle = gateway.kib("VmRSS");
 
     let clients: Vec<Sender> = (0..40)
         .map(|_| {
@@ -289,6 +287,12 @@ async fn a_meta_that_never_answers_takes_little_memory_and_soon_no_more() {
                 .build_http()
         })
         .collect();
+    // Tokens that Meta has not taken share one place.
+    for number in 0..TOKENS.len() {
+        assert_eq!(send(&clients, number, addr).await.expect("no panic"), None);
+    }
+    emulator.fault(Fault::new(Operation::Send, Effect::Hang));
+    let idle = gateway.kib("VmRSS");
     let begun = Instant::now();
     let mut waiting: Vec<_> = (0..SENDS).map(|number| send(&clients, number, addr)).collect();
     // Until the first is refused.

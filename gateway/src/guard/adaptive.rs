@@ -48,6 +48,8 @@ struct Window {
     among: u64,
     /// Most under way.
     peak: u32,
+    /// The least limit under which those could be, which each caller has only a share of.
+    needed: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,7 @@ impl Window {
             micros: 0,
             among: 0,
             peak: 0,
+            needed: 0,
         }
     }
 }
@@ -88,8 +91,9 @@ impl Adaptive {
         self.limit
     }
 
-    /// Takes in one send that Meta took, or whose exchange failed, with how many were under way when it began, itself included.
-    pub(super) fn observe(&mut self, now: Moment, began: Moment, has_failed: bool, among: u32) {
+    /// Takes in one send that Meta took, or whose exchange failed, with how many were under way when it began, itself included, and
+    /// what limit that `needs` at least.
+    pub(super) fn observe(&mut self, now: Moment, began: Moment, has_failed: bool, among: u32, needs: u32) {
         if began < self.valid_from {
             return;
         }
@@ -103,6 +107,7 @@ impl Adaptive {
         window.micros = window.micros.saturating_add(micros);
         window.among = window.among.saturating_add(u64::from(among));
         window.peak = window.peak.max(among);
+        window.needed = window.needed.max(needs);
         if window.samples >= SAMPLES && now.since(window.began) >= WINDOW {
             self.judge(now);
             self.window = Window::new(now);
@@ -116,6 +121,7 @@ impl Adaptive {
             micros,
             among,
             peak,
+            needed,
             ..
         } = self.window;
         let mean = micros / u64::from(samples);
@@ -124,7 +130,7 @@ impl Adaptive {
         let bearable = (quickest * TOLERANCE).max(quickest + SLACK_MICROS);
         let is_failing = failures * 5 > samples;
         if !is_failing && mean <= bearable {
-            self.well(mean, quickest, peak);
+            self.well(mean, quickest, needed);
             return;
         }
         if self.lowered.is_none() && peak < LOAD {
@@ -146,19 +152,20 @@ impl Adaptive {
             mean,
             among,
         });
-        // Between three fifths and three quarters of what was under way.
+        // Between three fifths and three quarters of what was under way: where one caller's share held it, of the limit that gave
+        // that share.
         let share = if is_failing {
             700
         } else {
             bearable * 1000 / mean.max(1)
         };
-        let next = u64::from(self.limit.min(peak)) * share.clamp(600, 750) / 1000;
+        let next = u64::from(self.limit.min(needed)) * share.clamp(600, 750) / 1000;
         self.limit = u32::try_from(next).unwrap_or(self.most).max(LEAST);
         self.valid_from = now;
     }
 
-    fn well(&mut self, mean: u64, quickest: u64, peak: u32) {
-        let is_used = u64::from(peak) * 5 >= u64::from(self.limit) * 4;
+    fn well(&mut self, mean: u64, quickest: u64, needed: u32) {
+        let is_used = u64::from(needed) * 5 >= u64::from(self.limit) * 4;
         if mean < quickest {
             self.quickest = Some(mean);
         } else if !is_used {

@@ -164,8 +164,9 @@ impl Breaker {
     }
 
     /// Lets an exchange through, or says after how long to ask again. `awaits_head` is false for exchanges whose answer waits for
-    /// what the caller still has to send: their silence says nothing. Nor does silence that began before the last change of
-    /// `within`, the origin that let the exchange through.
+    /// what the caller still has to send: their silence says nothing, and they are no probes, or their callers could keep it open.
+    /// They pass where a probe would, so that it closes where nothing else is asked for. Nor does silence say anything that began
+    /// before the last change of `within`, the origin that let the exchange through.
     pub(super) fn admit(
         self: &Arc<Self>,
         awaits_head: bool,
@@ -187,6 +188,10 @@ impl Breaker {
                 state.refused += 1;
                 return Err(until.since(now));
             }
+            Phase::Open { .. } if !awaits_head => false,
+            Phase::HalfOpen {
+                probes, successes, ..
+            } if !awaits_head && probes <= successes => false,
             Phase::Open { rest, .. } => {
                 state.phase = Phase::HalfOpen {
                     rest,
@@ -325,7 +330,7 @@ impl State {
         }
     }
 
-    fn bad(&mut self, scope: Scope, now: Moment, report: Report, is_probe: bool) {
+    fn bad(&mut self, scope: Scope, now: Moment, report: Report, attempt: &Attempt) {
         self.heard();
         match self.phase {
             Phase::Closed => {
@@ -342,7 +347,11 @@ impl State {
                     self.open(scope, now, FIRST_REST, Cause::Share);
                 }
             }
-            Phase::HalfOpen { rest, .. } if is_probe => {
+            Phase::HalfOpen { rest, .. } if attempt.is_probe => {
+                self.open(scope, now, longer(rest), Cause::Probe);
+            }
+            // It passed where a probe would.
+            Phase::Open { until, rest, .. } if attempt.began >= until => {
                 self.open(scope, now, longer(rest), Cause::Probe);
             }
             Phase::Open { .. } | Phase::HalfOpen { .. } => {}
@@ -419,7 +428,7 @@ impl Attempt {
         match report {
             Report::Good => state.good(self.breaker.scope, now, self.began),
             Report::Transport | Report::Server(_) => {
-                state.bad(self.breaker.scope, now, report, self.is_probe);
+                state.bad(self.breaker.scope, now, report, self);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A bounded number of places, of which one caller has a share at most.
 //!
-//! Who finds none waits for a moment, in order, in a queue that is bounded as well; one caller fills only a part of it.
+//! Who finds none waits for a moment in a queue that is bounded as well; one caller fills only a part of it. Places that are given
+//! back go to the callers who hold the fewest, and among those in order.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +26,7 @@ const QUEUE_SHARE: usize = QUEUE / 4;
 #[derive(Debug)]
 pub(super) struct Lane {
     most: u32,
-    share: u32,
+    share_percent: u8,
     state: Mutex<State>,
 }
 
@@ -54,8 +55,16 @@ pub(super) struct Full;
 pub(super) struct Place {
     lane: Arc<Lane>,
     caller: CallerKey,
-    /// How many were taken with it.
+    reserved: Reserved,
+}
+
+/// What was taken when a place was.
+#[derive(Clone, Copy, Debug)]
+struct Reserved {
+    /// How many, with it.
     among: u32,
+    /// The least limit under which they could be: for their number, and for what their caller has of them.
+    needs: u32,
 }
 
 /// The state of the places of one kind.
@@ -84,10 +93,9 @@ impl Lane {
     }
 
     fn of(most: u32, share_percent: u8, adaptive: Option<Adaptive>) -> Arc<Self> {
-        let share = u64::from(most) * u64::from(share_percent) / 100;
         Arc::new(Self {
             most,
-            share: u32::try_from(share).unwrap_or(most).max(1),
+            share_percent,
             state: Mutex::new(State {
                 adaptive,
                 taken: 0,
@@ -105,9 +113,9 @@ impl Lane {
     /// A place that is free now.
     pub(super) fn try_take(self: &Arc<Self>, caller: CallerKey) -> Result<Place, Full> {
         let mut state = self.state();
-        if let Some(among) = self.reserve(&mut state, caller) {
+        if let Some(reserved) = self.reserve(&mut state, caller) {
             drop(state);
-            return Ok(self.place(caller, among));
+            return Ok(self.place(caller, reserved));
         }
         state.shed += 1;
         Err(Full)
@@ -138,9 +146,9 @@ impl Lane {
 
     fn enter(self: &Arc<Self>, caller: CallerKey) -> Result<Entered, Full> {
         let mut state = self.state();
-        if let Some(among) = self.reserve(&mut state, caller) {
+        if let Some(reserved) = self.reserve(&mut state, caller) {
             drop(state);
-            return Ok(Entered::Place(self.place(caller, among)));
+            return Ok(Entered::Place(self.place(caller, reserved)));
         }
         state.queue.retain(|waiter| !waiter.place.is_closed());
         let own = state
@@ -160,11 +168,11 @@ impl Lane {
         Ok(Entered::Queue(receiver))
     }
 
-    fn place(self: &Arc<Self>, caller: CallerKey, among: u32) -> Place {
+    fn place(self: &Arc<Self>, caller: CallerKey, reserved: Reserved) -> Place {
         Place {
             lane: Arc::clone(self),
             caller,
-            among,
+            reserved,
         }
     }
 
@@ -172,54 +180,59 @@ impl Lane {
         state.adaptive.as_ref().map_or(self.most, Adaptive::limit)
     }
 
-    /// Counts one more, if there may be one, and says how many there are then. Nobody who waits is passed by: whoever could go has
-    /// gone with the last place that was given back.
-    fn reserve(&self, state: &mut State, caller: CallerKey) -> Option<u32> {
-        if state.taken >= self.limit(state) {
-            return None;
-        }
-        let own = state.by_caller.entry(caller).or_insert(0);
-        if *own >= self.share {
-            return None;
-        }
-        *own += 1;
-        state.taken += 1;
-        Some(state.taken)
+    /// What one caller may have of the limit that is.
+    fn share(&self, state: &State) -> u32 {
+        let share = u64::from(self.limit(state)) * u64::from(self.share_percent) / 100;
+        u32::try_from(share).unwrap_or(self.most).max(1)
     }
 
-    /// Gives free places to those who wait, in order; whoever has their share is passed over.
-    fn call_next(&self, state: &mut State) -> Vec<(Waiter, u32)> {
+    /// Counts one more, if there may be one, and says how many there are then. Nobody who waits is passed by: whoever could go has
+    /// gone with the last place that was given back.
+    fn reserve(&self, state: &mut State, caller: CallerKey) -> Option<Reserved> {
+        let own = state.held_by(caller);
+        if state.taken >= self.limit(state) || own >= self.share(state) {
+            return None;
+        }
+        let own = own + 1;
+        state.by_caller.insert(caller, own);
+        state.taken += 1;
+        let by_share = u64::from(own) * 100 / u64::from(self.share_percent.max(1));
+        Some(Reserved {
+            among: state.taken,
+            needs: u32::try_from(by_share).unwrap_or(self.most).max(state.taken),
+        })
+    }
+
+    /// Gives free places to those who wait: to who holds the fewest, and among those in order; whoever has their share is passed
+    /// over.
+    fn call_next(&self, state: &mut State) -> Vec<(Waiter, Reserved)> {
         state.queue.retain(|waiter| !waiter.place.is_closed());
         let mut called = Vec::new();
-        let mut index = 0;
-        while let Some(waiter) = state.queue.get(index)
-            && state.taken < self.limit(state)
+        while let Some((index, caller)) = state.neediest()
+            && let Some(reserved) = self.reserve(state, caller)
         {
-            let caller = waiter.caller;
-            match self.reserve(state, caller) {
-                Some(among) => called.extend(state.queue.remove(index).map(|waiter| (waiter, among))),
-                None => index += 1,
-            }
+            called.extend(state.queue.remove(index).map(|waiter| (waiter, reserved)));
         }
         called
     }
 
-    fn hand_over(self: &Arc<Self>, called: Vec<(Waiter, u32)>) {
-        for (waiter, among) in called {
-            let place = self.place(waiter.caller, among);
+    fn hand_over(self: &Arc<Self>, called: Vec<(Waiter, Reserved)>) {
+        for (waiter, reserved) in called {
+            let place = self.place(waiter.caller, reserved);
             // Whoever does not wait any more gives it back at once.
             drop(waiter.place.send(place));
         }
     }
 
     /// Takes in how long an exchange took, from `began` on, among how many.
-    fn observe(self: &Arc<Self>, now: Moment, began: Moment, has_failed: bool, among: u32) {
+    fn observe(self: &Arc<Self>, now: Moment, began: Moment, has_failed: bool, reserved: Reserved) {
         let mut state = self.state();
         let Some(adaptive) = &mut state.adaptive else {
             return;
         };
         let before = adaptive.limit();
-        adaptive.observe(now, began, has_failed, among);
+        let Reserved { among, needs } = reserved;
+        adaptive.observe(now, began, has_failed, among, needs);
         if adaptive.limit() <= before || state.queue.is_empty() {
             return;
         }
@@ -244,6 +257,17 @@ impl Lane {
 }
 
 impl State {
+    fn held_by(&self, caller: CallerKey) -> u32 {
+        self.by_caller.get(&caller).copied().unwrap_or(0)
+    }
+
+    /// Who waits and holds the fewest places, and where in the queue.
+    fn neediest(&self) -> Option<(usize, CallerKey)> {
+        let waiters = self.queue.iter().map(|waiter| waiter.caller).enumerate();
+        // The first of several that are equal.
+        waiters.min_by_key(|(_, caller)| self.held_by(*caller))
+    }
+
     fn release(&mut self, caller: CallerKey) {
         self.taken = self.taken.saturating_sub(1);
         if let Some(own) = self.by_caller.get_mut(&caller) {
@@ -263,7 +287,7 @@ enum Entered {
 impl Place {
     /// Tells how long the exchange took, from `began` on.
     pub(super) fn observe(&self, now: Moment, began: Moment, has_failed: bool) {
-        self.lane.observe(now, began, has_failed, self.among);
+        self.lane.observe(now, began, has_failed, self.reserved);
     }
 }
 

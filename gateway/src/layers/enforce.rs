@@ -142,10 +142,13 @@ impl Permitted {
         self.call.settings
     }
 
-    /// Writes a new marker into a send whose number's policy lets webhooks settle it, if there is room for one. Of what was
+    /// Writes a new marker into a message whose number's policy lets webhooks settle it, if there is room for one. Of what was
     /// judged nothing else changes.
     pub fn mark(&mut self, key: &MarkerKey) -> Option<Marker> {
-        let number = self.as_send()?.number;
+        let (Operation::SendMessage(_) | Operation::SendMarketing(_)) = &self.call.request.operation else {
+            return None;
+        };
+        let number = self.as_send()?.number?;
         let policy = self.call.context.principal.policies.numbers.get(&number)?;
         let Payload::Json(body) = &mut self.call.payload else {
             return None;

@@ -20,19 +20,20 @@ use super::BoxFuture;
 use super::ask::{Asker, Owned};
 use super::download::Wanted;
 use super::enforce::Exchange;
-use super::graph_token::caller_tag;
+use super::graph_token::{caller_tag, share_key};
 use super::reading::{
     Addressed, JsonRoom, expect_no_body, file_offset, form_kind, operation_without_body, read,
 };
 use super::reuse::{Recalled, Reuse};
 use crate::budget::JsonBudget;
-use crate::call::{Answer, Call, Classified, Context, Destination, Payload, SendFacts, Target};
+use crate::call::{Answer, Call, Classified, Context, Destination, Payload, Purpose, SendFacts, Target};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::classify::Head;
 use crate::graph::digest::announced_digest;
 use crate::graph::idempotency_key::IdempotencyKey;
 use crate::graph::routes::Kind;
+use crate::guard::Guard;
 use crate::stores::{
     Ask, Claims, DenialBudget, MediaPins, RegistrationCall, Registrations, SettingsReadings, TemplateClasses,
     UploadTag, UrlSigner,
@@ -60,6 +61,8 @@ pub struct Sources {
     pub json_bytes: usize,
     /// What JSON bodies under way may fill together.
     pub json_budget: JsonBudget,
+    /// Knows callers.
+    pub guard: Guard,
     /// Knows uploads again.
     pub reuse: Reuse,
     /// What reads of templates have taught.
@@ -205,13 +208,13 @@ where
                 let room = JsonRoom {
                     most: self.sources.json_bytes,
                     budget: &self.sources.json_budget,
+                    caller: share_key(&self.sources.guard, &context.principal, &context.credential),
                 };
                 let read = read(&head, &parts.headers, body, &room).await?;
                 addressed = read.addressed;
-                if matches!(
-                    read.operation,
-                    Operation::SendMessage(_) | Operation::SendMarketing(_)
-                ) {
+                if Purpose::of(&read.operation, None, &[]) == Purpose::Send
+                    && matches!(read.payload, Payload::Json(_))
+                {
                     idempotency_key = IdempotencyKey::of(&parts.headers)?;
                 }
                 let request = Request {

@@ -24,7 +24,7 @@ pub(super) async fn whole(
     }
     let body = collect(body, most).await.map_err(|error| match error {
         CollectError::TooLarge => GatewayError::UnusableAnswer("it is too large"),
-        CollectError::Broken(_) => GatewayError::ExchangeBroken,
+        CollectError::Broken(_) | CollectError::NoRoom => GatewayError::ExchangeBroken,
     })?;
     Ok((parts, body))
 }

@@ -25,8 +25,9 @@ use crate::graph::multipart::{
 };
 use crate::graph::routes::{BodyKind, Kind, Node, Route};
 use crate::graph::settings::{STORAGE_NAMES, read_registration, read_settings};
+use crate::guard::CallerKey;
 use crate::server::{BodyReadError, FrontDoorRefusal};
-use crate::upstream::{CollectError, collect};
+use crate::upstream::{CollectError, collect_within};
 
 /// What JSON bodies may fill.
 pub(crate) struct JsonRoom<'a> {
@@ -34,6 +35,8 @@ pub(crate) struct JsonRoom<'a> {
     pub(crate) most: usize,
     /// All that are under way together.
     pub(crate) budget: &'a JsonBudget,
+    /// Whose share of it they take.
+    pub(crate) caller: CallerKey,
 }
 
 /// What a body says beside its operation: whom a send goes to, and by which template.
@@ -184,12 +187,12 @@ pub(crate) async fn collect_json(
     if announced.is_some_and(|announced| announced > most) {
         return Err(GatewayError::JsonTooLarge(most));
     }
-    // Before a byte of it is read: what is not read stays in the client's own memory.
-    let place = room
-        .budget
-        .take(announced.unwrap_or(most))
-        .ok_or(GatewayError::Busy)?;
-    let body = collect(body, most).await.map_err(|error| match error {
+    // Before it is read: what is not read stays in the client's own memory. And no more than is soon there: who announces much
+    // and sends little takes little.
+    let mut place = room.budget.open(room.caller, announced.unwrap_or(most));
+    let body = collect_within(body, most, |read| place.reaches_past(read)).await;
+    let body = body.map_err(|error| match error {
+        CollectError::NoRoom => GatewayError::Busy,
         CollectError::TooLarge => GatewayError::JsonTooLarge(most),
         CollectError::Broken(error) => read_failure(error.as_ref()),
     })?;

@@ -119,7 +119,7 @@ async fn exchange(client: Upstream, request: Request<Bytes>) -> Result<Response<
         })?
         .into_parts();
     let body = collect(body, ANSWER_BYTES).await.map_err(|error| match error {
-        CollectError::TooLarge => HttpError::from(ResponseBodyTooLarge::new()),
+        CollectError::TooLarge | CollectError::NoRoom => HttpError::from(ResponseBodyTooLarge::new()),
         CollectError::Broken(_) => "the connection broke off".into(),
     })?;
     Ok(Response::from_parts(parts, body))

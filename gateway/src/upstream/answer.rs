@@ -138,6 +138,8 @@ pub enum CollectError {
     TooLarge,
     /// It broke off.
     Broken(BoxError),
+    /// There is no room for more of it.
+    NoRoom,
 }
 
 /// Collects a body of at most `most` bytes. One that comes in one frame is not copied.
@@ -145,14 +147,36 @@ pub enum CollectError {
 /// # Errors
 ///
 /// When it is larger, or breaks off.
-pub async fn collect<B>(mut body: B, most: usize) -> Result<Bytes, CollectError>
+pub async fn collect<B>(body: B, most: usize) -> Result<Bytes, CollectError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    collect_within(body, most, |_| true).await
+}
+
+/// The same, as long as there is room: before each frame is read, `has_room` is asked whether there is for what was read so far, in
+/// bytes, and what comes next.
+///
+/// # Errors
+///
+/// When it is larger, breaks off, or finds no room.
+pub async fn collect_within<B>(
+    mut body: B,
+    most: usize,
+    mut has_room: impl FnMut(usize) -> bool,
+) -> Result<Bytes, CollectError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    loop {
+        if !has_room(first.len() + rest.len()) {
+            return Err(CollectError::NoRoom);
+        }
+        let Some(frame) = body.frame().await else { break };
         let frame = frame.map_err(|error| CollectError::Broken(error.into()))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > most {

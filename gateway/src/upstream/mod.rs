@@ -40,7 +40,7 @@ use self::pool::{Bounds, Pool};
 use crate::body::{BoxError, Outbound};
 use crate::guard::Refusal;
 
-pub use self::answer::{AnswerBody, CollectError, collect};
+pub use self::answer::{AnswerBody, CollectError, collect, collect_within};
 pub use self::drive::Driven;
 
 /// What Meta answers, its body still coming.

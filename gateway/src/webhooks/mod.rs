@@ -32,6 +32,7 @@ use crate::error::GatewayError;
 use crate::graph::path::read_query;
 use crate::graph::routes::BodyKind;
 use crate::graph::webhook;
+use crate::guard::CallerKey;
 use crate::layers::BoxFuture;
 use crate::layers::graph_token::{is_secret, signing_key};
 use crate::layers::reading::{JsonRoom, collect_json, expect_json};
@@ -183,6 +184,8 @@ impl Shared {
         let room = JsonRoom {
             most: MOST_BYTES,
             budget: &self.budget,
+            // All of them are Meta's, or nobody knows whose.
+            caller: CallerKey::STRANGERS,
         };
         let body = Inbound::new(body, &self.limits);
         let body = match collect_json(&parts.headers, body, &room).await {

@@ -219,6 +219,34 @@ async fn on_a_call_that_is_no_send_the_header_is_ignored() {
 }
 
 #[tokio::test]
+async fn another_call_that_reaches_a_user_happens_once_as_well() {
+    let world = World::pass_through().await;
+    let client = world.client();
+    let target = format!("/v23.0/{DEFAULT}/calls");
+    let call = json!({ "messaging_product": "whatsapp", "to": "+15550100001", "action": "connect" });
+    let first = send_to(&client, &target, &["c"], &call).await;
+    assert_repeats(&send_to(&client, &target, &["c"], &call).await, &first);
+    let terminate = json!({ "messaging_product": "whatsapp", "call_id": "c1", "action": "terminate" });
+    let reply = send_to(&client, &target, &["c"], &terminate).await;
+    reply.assert_refused(422, 100, "idempotency_other_body");
+    let reply = send_to(&client, &target, &["two words"], &call).await;
+    reply.assert_refused(400, 100, "idempotency_key");
+    let calls = || {
+        world
+            .reached()
+            .iter()
+            .filter(|call| call.ends_with("/calls"))
+            .count()
+    };
+    assert_eq!(calls(), 1);
+    // Without a key each is one of its own.
+    for _ in 0..2 {
+        assert!(!is_replayed(&send_to(&client, &target, &[], &call).await));
+    }
+    assert_eq!(calls(), 3);
+}
+
+#[tokio::test]
 async fn while_it_is_under_way_whoever_asks_again_is_told_so() {
     let world = World::pass_through().await;
     let client = world.client();

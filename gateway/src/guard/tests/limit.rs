@@ -67,7 +67,7 @@ impl Server {
             {
                 self.under_way.pop();
                 let now = self.clock.monotonic();
-                self.adaptive.observe(now, began, false, among);
+                self.adaptive.observe(now, began, false, among, among);
                 if now.since(began).as_micros() <= u128::from(Self::PATIENCE) {
                     self.useful += 1;
                 } else {
@@ -159,7 +159,7 @@ fn a_few_slow_sends_are_no_load() {
         for _ in 0..100 {
             let began = clock.monotonic();
             time.advance_monotonic(MILLI * latency);
-            adaptive.observe(clock.monotonic(), began, false, 20);
+            adaptive.observe(clock.monotonic(), began, false, 20, 80);
         }
     }
     assert_eq!(adaptive.limit(), 4096);
@@ -171,13 +171,15 @@ fn the_limit_keeps_its_bounds() {
     let mut adaptive = Adaptive::new(4096, clock.monotonic());
     for _ in 0..10_000 {
         time.advance_monotonic(MILLI * 20);
-        adaptive.observe(clock.monotonic(), clock.monotonic(), true, adaptive.limit());
+        let limit = adaptive.limit();
+        adaptive.observe(clock.monotonic(), clock.monotonic(), true, limit, limit);
         assert!(adaptive.limit() >= LEAST);
     }
     assert_eq!(adaptive.limit(), LEAST);
     for _ in 0..10_000 {
         time.advance_monotonic(MILLI * 20);
-        adaptive.observe(clock.monotonic(), clock.monotonic(), false, adaptive.limit());
+        let limit = adaptive.limit();
+        adaptive.observe(clock.monotonic(), clock.monotonic(), false, limit, limit);
         assert!(adaptive.limit() <= 4096);
     }
     assert_eq!(adaptive.limit(), 4096);

@@ -347,6 +347,53 @@ fn an_upload_that_breaks_off_is_its_callers() {
     assert_eq!(scene.state("graph"), "closed");
 }
 
+/// An upload's answer waits for its caller: it cannot find out whether Meta answers.
+#[test]
+fn an_upload_is_no_probe() {
+    let scene = Scene::new();
+    let slow = Facts {
+        traffic: Traffic::Stream,
+        is_upload: true,
+        ..scene.facts(1)
+    };
+    scene.opens(GRAPH, |id| scene.unsent(id));
+    assert!(scene.enter(slow).is_err());
+    scene.time.advance(Duration::from_secs(2));
+    // Meta is well again. Somebody begins uploads, a byte now and then.
+    let mut uploads = vec![scene.enter(slow).unwrap()];
+    assert_eq!(scene.state("graph"), "open");
+    for _ in 0..3 {
+        scene.ok(1).unwrap();
+        uploads.push(scene.enter(slow).unwrap());
+        scene.time.advance(Duration::from_secs(1));
+    }
+    assert_eq!(scene.state("graph"), "closed");
+}
+
+#[test]
+fn where_nothing_but_uploads_is_asked_for_they_close_it() {
+    let scene = Scene::new();
+    let facts = Facts {
+        traffic: Traffic::Stream,
+        is_upload: true,
+        ..scene.facts(1)
+    };
+    scene.opens(GRAPH, |_| {
+        scene.enter(facts)?.unsent();
+        Ok(())
+    });
+    scene.time.advance(Duration::from_secs(1));
+    scene.enter(facts).unwrap().unsent();
+    assert!(scene.enter(facts).is_err(), "it rests again");
+    scene.time.advance(Duration::from_secs(2));
+    for _ in 0..3 {
+        let mut upload = scene.enter(facts).unwrap();
+        upload.answered(StatusCode::OK);
+        upload.ended();
+    }
+    assert_eq!(scene.state("graph"), "closed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_kind_and_no_caller_takes_the_places_of_another() {
     let scene = Scene::shared(25);
@@ -426,6 +473,92 @@ async fn those_who_have_their_share_are_passed_over_and_few_wait() {
     ));
     drop((fair, greedy));
     assert_eq!(lane.seen().taken, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_and_hold_the_fewest_places_go_first() {
+    let lane = Lane::new(4, 100);
+    let keys = Guard::new(Clock::system(), 100);
+    let [greedy, modest, new] = ["greedy", "modest", "new"].map(|name| keys.caller_key(name));
+    let mut held: Vec<_> = (0..3).map(|_| lane.try_take(greedy).unwrap()).collect();
+    held.push(lane.try_take(modest).unwrap());
+    let mut waiting: Vec<_> = [greedy, modest, modest, new]
+        .into_iter()
+        .map(|caller| Box::pin(lane.take(caller)))
+        .collect();
+    for wait in &mut waiting {
+        assert!(futures_util::poll!(wait).is_pending());
+    }
+    // The three of one caller are given back, one at a time.
+    let mut order = Vec::new();
+    for place in held.drain(..3) {
+        drop(place);
+        for (nth, wait) in waiting.iter_mut().enumerate() {
+            if !order.iter().any(|(known, _)| *known == nth)
+                && let std::task::Poll::Ready(place) = futures_util::poll!(wait)
+            {
+                order.push((nth, place.unwrap()));
+            }
+        }
+    }
+    let order: Vec<_> = order.iter().map(|(nth, _)| *nth).collect();
+    // They hold two, one and none; then one each, and who came first is first; then one, one and one again.
+    assert_eq!(order, [3, 0, 1]);
+}
+
+/// Sends of ten callers, a hundred at once, each of which takes a second and a half.
+fn slow_round(scene: &Scene, facts: impl Fn(u64) -> Facts) {
+    let under_way: Vec<_> = (0..100)
+        .filter_map(|nth| scene.guard.admit(facts(nth)).now_or_never()?.ok())
+        .collect();
+    scene.time.advance(MILLI * 1_500);
+    for mut ticket in under_way {
+        ticket.answered(StatusCode::OK);
+        ticket.ended();
+    }
+}
+
+/// How many sends of this caller find a place at once.
+fn held(scene: &Scene, facts: Facts) -> Vec<Ticket> {
+    std::iter::from_fn(|| scene.guard.admit(facts).now_or_never()?.ok()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_has_its_share_of_the_limit_that_adapts() {
+    let scene = Scene::shared(25);
+    let facts = |caller: u64, id| Facts {
+        caller: scene.guard.caller_key(caller),
+        ..scene.facts(id)
+    };
+    let limit = || u64::from(scene.guard.snapshot().exchanges["sends"].limit);
+    for nth in 0..40 {
+        scene.ok(nth % 4).unwrap();
+        scene.time.advance(MILLI * 10);
+    }
+    for _ in 0..6 {
+        if limit() >= 100 {
+            slow_round(&scene, |nth| facts(nth % 10, nth));
+        }
+    }
+    let most = limit();
+    assert!((16..100).contains(&most), "{most}");
+    let busy = held(&scene, facts(1, 1));
+    assert_eq!(u64::try_from(busy.len()).unwrap(), most / 4);
+    assert!(scene.enter(facts(2, 1)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_caller_alone_is_slowed_no_more_than_many() {
+    let scene = Scene::shared(25);
+    for nth in 0..40 {
+        scene.ok(nth % 4).unwrap();
+        scene.time.advance(MILLI * 10);
+    }
+    for _ in 0..2 {
+        slow_round(&scene, |nth| scene.facts(nth));
+    }
+    let most = held(&scene, scene.facts(1)).len();
+    assert!((60..=75).contains(&most), "{most} of 100");
 }
 
 #[test]

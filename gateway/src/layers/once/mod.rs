@@ -20,12 +20,13 @@ use tower::{Layer, Service};
 use self::ticket::{repeated, settled_answer};
 use super::BoxFuture;
 use super::enforce::Permitted;
-use super::graph_token::outcome_name;
+use super::graph_token::{outcome_name, share_key};
 use super::pass_on::tell_observed;
 use crate::call::Answer;
 use crate::error::GatewayError;
 use crate::graph::marker::MarkerKey;
-use crate::stores::outcomes::{Begin, Kept, Name, Sending};
+use crate::guard::Guard;
+use crate::stores::outcomes::{Begin, Kept, Name, Sending, Share};
 use crate::stores::{Outcomes, StoreError};
 
 pub use self::ticket::Ticket;
@@ -46,6 +47,10 @@ pub struct Once {
     pub minute: Minute,
     /// Marks sends, so that a webhook can say what came of one whose answer was lost; `None` where none are taken.
     pub markers: Option<MarkerKey>,
+    /// Knows callers.
+    pub guard: Guard,
+    /// How much of the memory for outcomes one caller may fill, in percent.
+    pub share_percent: u8,
 }
 
 impl Once {
@@ -120,7 +125,15 @@ where
         let Some((outcomes, life, sending)) = self.once.place(&permitted) else {
             return Either::Left(self.inner.call(permitted));
         };
-        let name = outcome_name(outcomes, permitted.context(), &sending);
+        let share = Share {
+            caller: share_key(
+                &self.once.guard,
+                &permitted.context().principal,
+                &permitted.context().credential,
+            ),
+            percent: self.once.share_percent,
+        };
+        let name = outcome_name(outcomes, permitted.context(), &sending).map(|name| name.within(share));
         let outcomes = outcomes.clone();
         // Known again by its body as it came, sent with the marker in it.
         let marker = self.once.markers.as_ref().and_then(|key| permitted.mark(key));
@@ -135,7 +148,11 @@ where
                 Begin::Running => Err(GatewayError::StillRunning),
                 Begin::OtherBody => Err(GatewayError::OtherBody),
                 Begin::Unknown => Err(GatewayError::OutcomeUnknown),
-                Begin::Full => Err(GatewayError::OutcomesFull),
+                Begin::Full(wait) => Err(GatewayError::OutcomesFull {
+                    retry_after: u32::try_from(wait.as_millis().div_ceil(1000))
+                        .unwrap_or(u32::MAX)
+                        .max(1),
+                }),
             }
         }))
     }

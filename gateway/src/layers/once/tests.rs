@@ -97,6 +97,8 @@ impl Bench {
             repeats: outcomes(),
             minute: Minute::REAL,
             markers: None,
+            guard: Guard::new(clock.clone(), 25),
+            share_percent: 25,
         };
         let meta = Meta {
             below: Arc::new(Mutex::new((Below::Accepts, 0))),

@@ -80,7 +80,17 @@ impl Fate {
     /// By `code`, as Meta advises, whatever the status (Cloud API, "Error codes"; Graph API, "Handling Errors"). What may have
     /// been sent in spite of its error (1, 2, 131000, 131016, and whatever comes as 5xx) is kept like what was.
     fn of(status: StatusCode, body: &[u8]) -> Self {
-        let code = Failure::read(body).map(|failure| failure.code);
+        let failure = Failure::read(body);
+        if let Some(Failure {
+            code: 100,
+            subcode: Some(33),
+            ..
+        }) = failure
+        {
+            // No such number, or none that this token may use (Graph API, "Handling Errors"): a stranger's sends fill no room.
+            return Self::Free;
+        }
+        let code = failure.map(|failure| failure.code);
         match code {
             // Throttling.
             Some(
@@ -220,6 +230,8 @@ mod tests {
                 assert_eq!(of(code), Fate::Keep, "{status} {code}");
             }
         }
+        let unknown_object = br#"{"error":{"code":100,"error_subcode":33}}"#;
+        assert_eq!(Fate::of(StatusCode::BAD_REQUEST, unknown_object), Fate::Free);
         for (status, fate) in [
             (200, Fate::Keep),
             (400, Fate::Keep),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use crate::graph::marker::Marker;
 
-pub use self::name::{Asker, FirstAnswer, Name, Sending};
+pub use self::name::{Asker, FirstAnswer, Name, Sending, Share};
 pub(super) use self::name::{Fingerprint, OutcomeId, Secret};
 use self::table::Table;
 use super::sqlite::{Entries, Writer};
@@ -87,8 +87,8 @@ pub enum Begin<E = Entry> {
     Unknown,
     /// It went out, and this came of it.
     Done(Kept),
-    /// There is no room to write it down.
-    Full,
+    /// There is no room to write it down, for longer than this at least.
+    Full(Duration),
 }
 
 impl<E> Begin<E> {
@@ -99,7 +99,7 @@ impl<E> Begin<E> {
             Self::OtherBody => Begin::OtherBody,
             Self::Unknown => Begin::Unknown,
             Self::Done(kept) => Begin::Done(kept),
-            Self::Full => Begin::Full,
+            Self::Full(wait) => Begin::Full(wait),
         }
     }
 }
@@ -111,6 +111,7 @@ pub(super) struct Opening {
     pub(super) fingerprint: Fingerprint,
     pub(super) life: Duration,
     pub(super) marker: Option<Marker>,
+    pub(super) share: Option<Share>,
 }
 
 /// What a store holds under an id.
@@ -204,6 +205,7 @@ impl Outcomes {
             fingerprint: name.fingerprint,
             life,
             marker,
+            share: name.share,
         };
         let begun = match &self.keeper {
             Keeper::Memory(table) => {

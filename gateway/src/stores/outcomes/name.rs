@@ -14,6 +14,7 @@ use curfew_policies::PhoneNumberId;
 use http::{HeaderValue, StatusCode};
 
 use super::super::CryptoUnavailable;
+use crate::guard::CallerKey;
 
 /// Sets names of one store apart from those of all others.
 pub(in crate::stores) struct Secret(hkdf::Salt);
@@ -52,14 +53,23 @@ pub enum Asker<'a> {
 /// What a send is to be known again by, beside who asks.
 #[derive(Clone, Copy)]
 pub struct Sending<'a> {
-    /// The number that sends.
-    pub number: PhoneNumberId,
+    /// The number that sends, if the call names one.
+    pub number: Option<PhoneNumberId>,
     /// The caller's key for it; without one, the send stands for itself.
     pub key: Option<&'a [u8]>,
     /// Path and query of the call.
     pub target: &'a str,
     /// Its body, byte for byte.
     pub body: &'a [u8],
+}
+
+/// Of the room for outcomes, a part that one of all who ask may fill.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Who has it.
+    pub caller: CallerKey,
+    /// How much it is, in percent.
+    pub percent: u8,
 }
 
 /// Under what an outcome is kept.
@@ -74,6 +84,7 @@ pub(in crate::stores) struct Fingerprint(pub(in crate::stores) [u8; 32]);
 pub struct Name {
     pub(in crate::stores) id: OutcomeId,
     pub(in crate::stores) fingerprint: Fingerprint,
+    pub(in crate::stores) share: Option<Share>,
     seal: [u8; 32],
 }
 
@@ -116,7 +127,7 @@ impl Name {
         };
         let (key_kind, key) = send.key.map_or((1, content.as_ref()), |key| (2, key));
         let mut scope = vec![kind, key_kind];
-        scope.extend(send.number.get().to_be_bytes());
+        scope.extend(send.number.map_or(0, PhoneNumberId::get).to_be_bytes());
         // The length of the first says where the second begins: no two scopes are the same bytes.
         scope.extend(length(asker));
         scope.extend(asker);
@@ -134,8 +145,16 @@ impl Name {
         Ok(Self {
             id: OutcomeId(derived(b"id", b"")?),
             fingerprint: Fingerprint(derived(b"fingerprint", content.as_ref())?),
+            share: None,
             seal: derived(b"outcome", content.as_ref())?,
         })
+    }
+
+    /// The same, whose outcome takes of this share of the room, where the room is this process's memory.
+    #[must_use]
+    pub const fn within(mut self, share: Share) -> Self {
+        self.share = Some(share);
+        self
     }
 
     /// Seals an answer: only the same request opens it again.
@@ -204,7 +223,7 @@ mod tests {
 
     fn send() -> Sending<'static> {
         Sending {
-            number: "1001".parse().unwrap(),
+            number: Some("1001".parse().unwrap()),
             key: Some(b"key"),
             target: "/v23.0/1001/messages",
             body: b"{}",
@@ -223,8 +242,15 @@ mod tests {
     fn whatever_differs_makes_another_name_and_only_what_is_sent_another_fingerprint() {
         let given = send();
         let same = name(&given);
-        let number = "1002".parse().unwrap();
+        let number = Some("1002".parse().unwrap());
         let others = [
+            (
+                ASKER,
+                Sending {
+                    number: None,
+                    ..given
+                },
+            ),
             (Asker::Known("billin"), given),
             (Asker::Token(b"billing"), given),
             (ASKER, Sending { number, ..given }),

@@ -5,11 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::name::{Fingerprint, OutcomeId};
-use super::{Begin, Kept, Marker, Opening, Row, Settled, judge};
+use super::{Begin, Kept, Marker, Opening, Row, Settled, Share, judge};
 use crate::clock::{Clock, Moment};
+use crate::guard::CallerKey;
 
 /// What one record takes beside its answer at most, when its tables have just grown.
 const RECORD_BYTES: usize = 448;
+/// How many records are looked at for the first one of a caller.
+const MOST_LOOKED_AT: usize = 1024;
 
 /// The records.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ struct Inner {
     order: BTreeSet<(Moment, OutcomeId)>,
     markers: HashMap<Marker, OutcomeId>,
     bytes: usize,
+    /// What of them those fill who have a share.
+    by_caller: HashMap<CallerKey, usize>,
 }
 
 #[derive(Debug)]
@@ -37,6 +42,7 @@ struct Record {
     sealed: Option<Box<[u8]>>,
     settled: Option<Settled>,
     marker: Option<Marker>,
+    caller: Option<CallerKey>,
 }
 
 impl Record {
@@ -69,7 +75,14 @@ impl Table {
         }
         inner.remove(opening.id);
         if inner.bytes >= self.capacity {
-            return Begin::Full;
+            return Begin::Full(inner.until_one_ends(now, None));
+        }
+        let caller = opening.share.map(|share| share.caller);
+        if let Some(Share { caller, percent }) = opening.share {
+            let filled = inner.by_caller.get(&caller).copied().unwrap_or(0);
+            if filled >= self.capacity / 100 * usize::from(percent) {
+                return Begin::Full(inner.until_one_ends(now, Some(caller)));
+            }
         }
         let record = Record {
             fingerprint: opening.fingerprint,
@@ -78,8 +91,9 @@ impl Table {
             sealed: None,
             settled: None,
             marker: opening.marker,
+            caller,
         };
-        inner.bytes += record.bytes();
+        inner.fill(caller, record.bytes());
         if let Some(marker) = record.marker {
             inner.markers.insert(marker, opening.id);
         }
@@ -95,7 +109,8 @@ impl Table {
         };
         let more = sealed.len();
         record.sealed = Some(sealed);
-        inner.bytes += more;
+        let caller = record.caller;
+        inner.fill(caller, more);
         self.end_of_run(&mut inner, id);
     }
 
@@ -174,11 +189,40 @@ impl Table {
 }
 
 impl Inner {
+    fn fill(&mut self, caller: Option<CallerKey>, bytes: usize) {
+        self.bytes += bytes;
+        if let Some(caller) = caller {
+            *self.by_caller.entry(caller).or_insert(0) += bytes;
+        }
+    }
+
+    /// After how long an outcome of this caller's, or of anybody's, makes room; not before, where its first one is further down
+    /// the order than is worth looking.
+    fn until_one_ends(&self, now: Moment, caller: Option<CallerKey>) -> Duration {
+        let mut last = now;
+        for (ends, id) in self.order.iter().take(MOST_LOOKED_AT) {
+            last = *ends;
+            let is_it = |record: &Record| caller.is_none() || record.caller == caller;
+            if self.records.get(id).is_some_and(is_it) {
+                break;
+            }
+        }
+        last.since(now)
+    }
+
     fn remove(&mut self, id: OutcomeId) {
         let Some(record) = self.records.remove(&id) else {
             return;
         };
         self.bytes = self.bytes.saturating_sub(record.bytes());
+        if let Some(caller) = record.caller
+            && let Some(filled) = self.by_caller.get_mut(&caller)
+        {
+            *filled = filled.saturating_sub(record.bytes());
+            if *filled == 0 {
+                self.by_caller.remove(&caller);
+            }
+        }
         if let Some(ends) = record.ends {
             self.order.remove(&(ends, id));
         }

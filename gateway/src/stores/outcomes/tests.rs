@@ -56,7 +56,7 @@ impl Bench {
 
 fn sending<'a>(key: &'a [u8], body: &'a [u8]) -> Sending<'a> {
     Sending {
-        number: "1001".parse().unwrap(),
+        number: Some("1001".parse().unwrap()),
         key: Some(key),
         target: "/v23.0/1001/messages",
         body,
@@ -230,7 +230,7 @@ fn a_sweep_forgets_what_has_ended_and_makes_room() {
             let name = name(&outcomes, &format!("k{count}"));
             match bench.begin(&outcomes, &name) {
                 Begin::Begun(entry) => bench.finish(entry, &[7; 600]),
-                Begin::Full => break name,
+                Begin::Full(_) => break name,
                 other => panic!("{other:?}"),
             }
             count += 1;
@@ -238,7 +238,7 @@ fn a_sweep_forgets_what_has_ended_and_makes_room() {
         assert!((200..600).contains(&count), "{count}");
         // Nothing that has not ended makes room.
         assert_eq!(bench.sweep(&outcomes), 0);
-        assert!(matches!(bench.begin(&outcomes, &refused), Begin::Full));
+        assert!(matches!(bench.begin(&outcomes, &refused), Begin::Full(_)));
         let first = name(&outcomes, "k0");
         assert!(matches!(bench.begin(&outcomes, &first), Begin::Done(_)));
         bench.time.advance(DAY);
@@ -517,4 +517,38 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_caller_fills_its_share_of_the_memory_and_is_told_when_there_is_room() {
+    let bench = Bench::new();
+    let outcomes = Outcomes::in_memory(bench.clock.clone(), 100_000).unwrap();
+    let keys = crate::guard::Guard::new(bench.clock.clone(), 25);
+    let of = |caller: &str, nth: usize| {
+        let share = Share {
+            caller: keys.caller_key(caller),
+            percent: 25,
+        };
+        name(&outcomes, &format!("{caller} {nth}")).within(share)
+    };
+    let mut filled = 0;
+    let wait = loop {
+        match bench.begin(&outcomes, &of("busy", filled)) {
+            Begin::Begun(entry) => bench.runtime.block_on(entry.finish(Box::default())).unwrap(),
+            Begin::Full(wait) => break wait,
+            other => panic!("{other:?}"),
+        }
+        filled += 1;
+        bench.time.advance(Duration::from_secs(1));
+    };
+    assert!((20..100).contains(&filled), "{filled}");
+    assert_eq!(wait, DAY - Duration::from_secs(u64::try_from(filled).unwrap()));
+    // Others have room, and what is theirs is not the busy one's.
+    drop(bench.begin(&outcomes, &of("other", 0)));
+    bench.time.advance(wait);
+    assert_eq!(bench.sweep(&outcomes), 1);
+    assert!(matches!(
+        bench.begin(&outcomes, &of("busy", filled)),
+        Begin::Begun(_)
+    ));
 }

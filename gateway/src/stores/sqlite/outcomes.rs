@@ -160,6 +160,12 @@ impl Entries {
         !self.lock().freed.is_empty()
     }
 
+    /// Whether nothing was sent of it, though it may still be in the file.
+    fn is_freed(&self, id: OutcomeId) -> bool {
+        let inner = self.lock();
+        !inner.running.contains(&id) && inner.freed.contains(&id)
+    }
+
     fn is_running(&self, id: OutcomeId) -> bool {
         self.lock().running.contains(&id)
     }
@@ -221,6 +227,10 @@ impl OutcomeWrite {
                 found: Some(found),
                 answer,
             } => {
+                if matches!(found, Begin::Begun(())) {
+                    // Freed while its batch was written, it was begun anew: what is in the file now stays.
+                    entries.lock().freed.retain(|id| *id != opening.id);
+                }
                 let claim = |()| Claim::new(opening.id, Registry::File(Arc::clone(entries)));
                 drop(answer.send(Ok(found.map(claim))));
             }
@@ -276,6 +286,8 @@ fn begin(
         })
     };
     let held = select.query_row([opening.id.0], read).optional()?;
+    // Freed since the batch began, it has not left the file yet.
+    let held = held.filter(|row| row.kept.is_some() || !entries.is_freed(opening.id));
     if let Some(found) = judge(held) {
         return Ok(found);
     }
@@ -285,7 +297,12 @@ fn begin(
     )?;
     let bytes: i64 = bytes.query_row([], |row| row.get(0))?;
     if u64::try_from(bytes).is_ok_and(|bytes| bytes >= entries.room) {
-        return Ok(Begin::Full);
+        let mut first = transaction.prepare_cached("SELECT min(ends_ms) FROM outcome")?;
+        let first: Option<i64> = first.query_row([], |row| row.get(0))?;
+        let wait = first.map_or(0, |ends| ends.saturating_sub(millis(now)).max(0));
+        return Ok(Begin::Full(Duration::from_millis(
+            u64::try_from(wait).unwrap_or(0),
+        )));
     }
     let mut insert = transaction.prepare_cached(
         "INSERT OR REPLACE INTO outcome (id, fingerprint, ends_ms, marker) VALUES (?1, ?2, ?3, ?4)",
@@ -328,4 +345,52 @@ pub(super) fn load_secret(connection: &Connection, path: &Path) -> Result<Secret
     };
     let bytes: [u8; Secret::BYTES] = load().map_err(sqlite_failed_at(path))?;
     Ok(Secret::of(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::connect;
+    use super::*;
+    use crate::stores::testing::{Bench, DAY, START};
+
+    #[test]
+    fn what_is_freed_while_its_batch_is_written_may_begin_in_that_batch() {
+        let bench = Bench::new();
+        drop(bench.open().unwrap());
+        let mut connection = connect(&bench.path()).unwrap();
+        let (queue, _writes) = mpsc::channel(8);
+        let entries = Arc::new(Entries::new(queue.downgrade(), u64::MAX));
+        let opening = Opening {
+            id: OutcomeId([1; 32]),
+            fingerprint: Fingerprint([2; 32]),
+            life: DAY,
+            marker: None,
+            share: None,
+        };
+        let mut claims = Vec::new();
+        for _ in 0..3 {
+            let (answer, mut answered) = tokio::sync::oneshot::channel();
+            let mut begin = OutcomeWrite::Begin {
+                opening,
+                found: None,
+                answer,
+            };
+            let transaction = connection.transaction().unwrap();
+            let freed = entries.write_freed(&transaction).unwrap();
+            // Between what the batch takes out of the file and its begin, the holder gives it back.
+            drop(claims.pop());
+            begin.commit(&transaction, &entries, START).unwrap();
+            transaction.commit().unwrap();
+            entries.forget_freed(freed);
+            begin.confirm(&entries);
+            match answered.try_recv().unwrap().unwrap() {
+                Begin::Begun(claim) => claims.push(claim),
+                other => panic!("{other:?}"),
+            }
+        }
+        let transaction = connection.transaction().unwrap();
+        assert_eq!(entries.write_freed(&transaction).unwrap(), 0);
+        let rows = transaction.query_row("SELECT count(*) FROM outcome", [], |row| row.get::<_, i64>(0));
+        assert_eq!(rows.unwrap(), 1, "what is under way stays written down");
+    }
 }
