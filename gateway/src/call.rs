@@ -25,7 +25,6 @@ use crate::graph::routes::CALL;
 use crate::layers::download::Wanted;
 use crate::layers::reuse::StandIn;
 use crate::record::Record;
-use crate::stores::limits::RecipientId;
 use crate::stores::outcomes::Sending;
 use crate::stores::{Claims, RegistrationCall, UploadTag};
 
@@ -202,17 +201,6 @@ pub struct SendFacts {
     pub class: SendClass,
     /// Whether it may be a template: others reach nobody outside a service window.
     pub is_template: bool,
-}
-
-/// As what a send was let go, for what its answer teaches.
-#[derive(Clone, Copy, Debug)]
-pub struct Paced {
-    /// The number that sends.
-    pub number: PhoneNumberId,
-    /// Tells apart for which app or token Meta counts it.
-    pub app: u64,
-    /// Whom it reaches.
-    pub recipient: Option<RecipientId>,
 }
 
 /// Where a request goes.

@@ -552,7 +552,7 @@ fn parts(
             limits: send_limits.clone(),
             pins: stores.pins.clone(),
             readings: readings.clone(),
-            signer: Arc::clone(&signer),
+            guard: guard.clone(),
             clock: clock.clone(),
         }),
         books: Arc::new(Books {
@@ -570,6 +570,7 @@ fn parts(
             minute,
             exchanges: TaskTracker::new(),
             limits: send_limits,
+            guard: guard.clone(),
             templates,
         }),
         token: GraphTokenLayer::new(

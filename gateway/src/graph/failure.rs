@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use curfew_policies::WabaId;
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde_json::Value;
@@ -56,7 +57,7 @@ impl Failure {
     }
 }
 
-/// What `X-Business-Use-Case-Usage` says, of all objects in it together.
+/// What `X-Business-Use-Case-Usage` says of one account.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Usage {
     /// The longest `estimated_time_to_regain_access`, in minutes; 0 = access is not lost.
@@ -68,19 +69,23 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Reads an answer's headers; nothing where the header is not there, repeated, longer than 16 KiB or of another form.
+    /// Reads what an answer's headers say of `account`; nothing where the header is not there, repeated, longer than 16 KiB or
+    /// of another form, or speaks of other objects alone: one token may serve several, and each has a usage of its own.
     #[must_use]
-    pub fn read(headers: &HeaderMap) -> Self {
+    pub fn read(headers: &HeaderMap, account: Option<WabaId>) -> Self {
+        let Some(account) = account else {
+            return Self::default();
+        };
         let mut values = headers.get_all(BUSINESS_USAGE).iter();
         match (values.next(), values.next()) {
             (Some(value), None) if value.len() <= MOST_HEADER => {
-                Self::parse(value.as_bytes()).unwrap_or_default()
+                Self::parse(value.as_bytes(), account).unwrap_or_default()
             }
             _ => Self::default(),
         }
     }
 
-    fn parse(text: &[u8]) -> Option<Self> {
+    fn parse(text: &[u8], account: WabaId) -> Option<Self> {
         #[derive(Deserialize)]
         struct Entry {
             #[serde(rename = "type")]
@@ -94,9 +99,9 @@ impl Usage {
             #[serde(default)]
             estimated_time_to_regain_access: u32,
         }
-        let objects: HashMap<String, Vec<Entry>> = serde_json::from_slice(text).ok()?;
+        let mut objects: HashMap<String, Vec<Entry>> = serde_json::from_slice(text).ok()?;
         let mut usage = Self::default();
-        for entry in objects.into_values().flatten() {
+        for entry in objects.remove(&account.to_string()).unwrap_or_default() {
             let minutes = entry.estimated_time_to_regain_access;
             usage.regain_minutes = usage.regain_minutes.max(minutes);
             if entry.kind.eq_ignore_ascii_case("whatsapp") {
@@ -119,7 +124,11 @@ mod tests {
     fn usage(text: &str) -> Usage {
         let mut headers = HeaderMap::new();
         headers.insert(BUSINESS_USAGE, HeaderValue::from_str(text).unwrap());
-        Usage::read(&headers)
+        Usage::read(&headers, account("102290129340398"))
+    }
+
+    fn account(id: &str) -> Option<WabaId> {
+        id.parse().ok()
     }
 
     #[test]
@@ -160,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_the_worst_of_all_entries() {
+    fn usage_is_the_worst_of_an_accounts_entries() {
         let text = r#"{"102290129340398":[
             {"type":"whatsapp_business_management","call_count":95,"total_cputime":20,"total_time":20,"estimated_time_to_regain_access":19},
             {"type":"whatsapp","call_count":1,"total_cputime":101,"total_time":1,"estimated_time_to_regain_access":3}],"5":[]}"#
@@ -185,8 +194,16 @@ mod tests {
         for _ in 0..2 {
             twice.append(BUSINESS_USAGE, HeaderValue::from_str(&text).unwrap());
         }
-        assert_eq!(Usage::read(&twice), Usage::default());
-        assert_eq!(Usage::read(&HeaderMap::new()), Usage::default());
+        let ours = account("102290129340398");
+        assert_eq!(Usage::read(&twice, ours), Usage::default());
+        assert_eq!(Usage::read(&HeaderMap::new(), ours), Usage::default());
+        // What is said of others says nothing of us, nor does anything of an account that nobody named.
+        let mut once = HeaderMap::new();
+        once.insert(BUSINESS_USAGE, HeaderValue::from_str(&text).unwrap());
+        assert_eq!(Usage::read(&once, ours), expected);
+        for other in [account("5"), account("999"), None] {
+            assert_eq!(Usage::read(&once, other), Usage::default());
+        }
     }
 
     proptest! {

@@ -20,20 +20,21 @@ use tower::{Layer, Service};
 
 use super::ask::Asker;
 use super::enforce::{Exchange, Form, Permitted};
-use super::graph_token::caller_tag;
+use super::graph_token::{caller_key, caller_tag};
 use super::once::Ticket;
+use super::pace::Paced;
 use super::pass_on::{passed, tell_observed, whole};
 use super::reuse::{NewUpload, Reuse};
 use super::{BoxFuture, download};
-use crate::call::{Answer, Context, Credential, Destination, Paced, Purpose};
+use crate::call::{Answer, Context, Credential, Destination, Purpose};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::answer::{self, MediaContent};
 use crate::graph::links::{Links, MediaLinks};
 use crate::graph::media_host::MediaHosts;
 use crate::graph::media_url::media_url;
-use crate::graph::message::Recipient;
-use crate::stores::limits::{self, Outcome, Place, SendLimits};
+use crate::guard::Guard;
+use crate::stores::limits::SendLimits;
 use crate::stores::media_cache::{MediaCache, PurgeOrder, Scope};
 use crate::stores::{
     Claims, Grant, MediaPins, Note, RegistrationCall, Registrations, SettingsReadings, TemplateClasses,
@@ -82,6 +83,8 @@ pub struct Books {
     pub exchanges: TaskTracker,
     /// Hears what Meta makes of sends.
     pub limits: SendLimits,
+    /// Knows which tokens Meta has taken.
+    pub guard: Guard,
     /// Learns from reads of templates.
     pub templates: TemplateClasses,
 }
@@ -148,18 +151,21 @@ where
             let record = Arc::clone(&permitted.context().record);
             let purpose = permitted.purpose();
             let ticket = permitted.take_ticket();
-            let mut answer = if purpose.outlives_its_caller() || ticket.is_some() {
+            let paced = permitted.take_paced();
+            // What Meta makes of a send teaches about those that come after it, whoever still waits for its answer.
+            let goes_on = purpose.outlives_its_caller() || ticket.is_some() || paced.is_some();
+            let mut answer = if goes_on {
                 // A caller who hangs up ends this future, not the task.
                 let hung_up = keeper.books.forget_reading(purpose);
                 let exchanges = keeper.books.exchanges.clone();
-                let kept = exchanges.spawn(keeper.keep(permitted, ticket)).await;
+                let kept = exchanges.spawn(keeper.keep(permitted, ticket, paced)).await;
                 // The task has forgotten what was to be forgotten.
                 if let Some(hung_up) = hung_up {
                     hung_up.defuse();
                 }
                 kept.map_err(|_| broken(purpose))??
             } else {
-                keeper.keep(permitted, None).await?
+                keeper.keep(permitted, None, None).await?
             };
             tell_observed(&mut answer, &record);
             Ok(answer)
@@ -180,8 +186,9 @@ where
 {
     async fn keep(
         mut self,
-        mut permitted: Permitted,
+        permitted: Permitted,
         mut ticket: Option<Box<Ticket>>,
+        mut paced: Option<Box<Paced>>,
     ) -> Result<Answer, GatewayError> {
         if let Destination::MediaHost { claims, wanted } = permitted.destination() {
             let (claims, wanted) = (*claims, wanted.clone());
@@ -192,7 +199,6 @@ where
             return Ok(stand_in.answer(&context));
         }
         let purpose = permitted.purpose();
-        let paced = permitted.take_paced();
         let templates_of = permitted.templates_of();
         self.books.forget_uploads(purpose);
         let noted = self.note_registration(&context, purpose).await?;
@@ -209,6 +215,9 @@ where
         }
         if let Some(ticket) = &mut ticket {
             ticket.sets_out();
+        }
+        if let Some(paced) = &mut paced {
+            paced.sets_out();
         }
         let answer = match upload_policy(&context, purpose) {
             None => self.inner.call(exchange).await,
@@ -243,6 +252,9 @@ where
         {
             if let Some(ticket) = ticket.take() {
                 ticket.free();
+            }
+            if let Some(paced) = paced.take() {
+                paced.give_back();
             }
             if let (Purpose::ChangeStorage { number, .. }, Some((call, at))) = (purpose, noted) {
                 // Meta does not count what it never saw.
@@ -334,8 +346,8 @@ where
                 if let Some(account) = templates_of {
                     self.books.learn_templates(account, &body);
                 }
-                if let Some((paced, _)) = paced {
-                    self.books.hear(paced, None, &parts, &body);
+                if let Some(paced) = paced {
+                    paced.hear(&parts, &body);
                 }
                 let media = MediaLinks::Emptied(&self.books.media_hosts);
                 Ok(passed(parts, self.books.led_back(&context, media, body)?))
@@ -353,8 +365,8 @@ where
                 let body = collect(body, PAGE_BYTES)
                     .await
                     .map_err(|_| GatewayError::OutcomeUnknown)?;
-                if let Some((paced, recipient)) = paced {
-                    self.books.hear(paced, recipient.as_ref(), &parts, &body);
+                if let Some(paced) = paced {
+                    paced.hear(&parts, &body);
                 }
                 let body = self
                     .books
@@ -472,6 +484,10 @@ where
                 "it names a media id of another number",
             ));
         }
+        if context.principal.index.is_none() {
+            let token = caller_key(&self.books.guard, &context.principal, &context.credential);
+            self.books.guard.prove(token, number);
+        }
         if let Some(becomes) = becomes {
             self.books.reuse.remember(becomes, media, in_force);
         }
@@ -538,31 +554,6 @@ impl Books {
         }
     }
 
-    /// Tells the limits what Meta makes of a send, and whom it reached.
-    fn hear(
-        &self,
-        paced: Paced,
-        recipient: Option<&Recipient<'static>>,
-        parts: &http::response::Parts,
-        body: &[u8],
-    ) {
-        let Paced {
-            number,
-            app,
-            recipient: counted_as,
-        } = paced;
-        let outcome = Outcome::of(parts.status, &parts.headers, body);
-        self.limits.observe(number, app, counted_as, &outcome);
-        if outcome == Outcome::Accepted
-            && let (Some(recipient), Some(counted_as)) = (recipient, counted_as)
-            && let Some(wa_id) = answer::recipient_wa_id(body)
-        {
-            let recipient = limits::Recipient::of(recipient);
-            self.limits
-                .learn_from_answer(number, recipient, counted_as, &wa_id);
-        }
-    }
-
     /// Learns the classes of an account's templates from a page of them.
     fn learn_templates(&self, account: WabaId, body: &[u8]) {
         let page = answer::templates(body);
@@ -579,7 +570,7 @@ impl Books {
             registration: Some(RegistrationCall::Register),
         } = purpose
         {
-            self.limits.open(Place::Number(number));
+            self.limits.registered(number);
         }
     }
 

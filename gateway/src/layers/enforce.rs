@@ -19,12 +19,11 @@ use tower::{Layer, Service};
 
 use super::graph_token::share_key;
 use super::once::Ticket;
+use super::pace::Paced;
 use super::reuse::{Candidate, NewUpload, Reuse, StandIn};
 use crate::body::{Inbound, Judge, Outbound};
 use crate::budget::held_for;
-use crate::call::{
-    Answer, Call, Context, Credential, Destination, Paced, Payload, Principal, Purpose, SendFacts,
-};
+use crate::call::{Answer, Call, Context, Credential, Destination, Payload, Principal, Purpose, SendFacts};
 use crate::clock::Clock;
 use crate::error::GatewayError;
 use crate::graph::file_offset::FileOffset;
@@ -76,7 +75,7 @@ pub struct Permitted {
     permit: Permit,
     call: Call,
     ticket: Option<Box<Ticket>>,
-    paced: Option<Paced>,
+    paced: Option<Box<Paced>>,
 }
 
 impl Permitted {
@@ -110,13 +109,17 @@ impl Permitted {
 
     /// Notes as what it was let go.
     pub fn paced(&mut self, paced: Paced) {
-        self.paced = Some(paced);
+        self.paced = Some(Box::new(paced));
     }
 
-    /// Takes what its answer teaches about: as what it was let go, and whom it reaches.
-    pub fn take_paced(&mut self) -> Option<(Paced, Option<Recipient<'static>>)> {
-        let paced = self.paced.take()?;
-        Some((paced, self.call.send.take().and_then(|send| send.recipient)))
+    /// Takes whom it reaches: it is not judged by that.
+    pub fn take_recipient(&mut self) -> Option<Recipient<'static>> {
+        self.call.send.as_mut().and_then(|send| send.recipient.take())
+    }
+
+    /// Takes as what it was let go.
+    pub fn take_paced(&mut self) -> Option<Box<Paced>> {
+        self.paced.take()
     }
 
     /// The account whose templates it reads, if that is what it does.

@@ -10,20 +10,24 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use curfew_policies::{Enforcement, MediaFact, PhoneNumberId, SettingsFact};
+use curfew_policies::{Enforcement, MediaFact, PhoneNumberId, SettingsFact, WabaId};
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use http::StatusCode;
+use http::response::Parts;
 use tower::{Layer, Service};
 
 use super::BoxFuture;
 use super::enforce::Permitted;
-use super::graph_token::caller_tag;
-use crate::call::{Answer, Context, Paced, SendFacts};
+use super::graph_token::caller_key;
+use crate::call::{Answer, Context, SendFacts};
 use crate::clock::Clock;
 use crate::error::GatewayError;
-use crate::stores::limits::{Admit, Ask, Grant, Limited, Recipient, SendLimits, Share, What};
-use crate::stores::{MediaPins, SettingsReadings, UrlSigner};
+use crate::graph::{answer, message};
+use crate::guard::{CallerKey, Guard};
+use crate::stores::limits::{
+    Admit, Ask, Grant, Limited, Outcome, Recipient, RecipientId, SendLimits, Share, What,
+};
+use crate::stores::{MediaPins, SettingsReadings};
 
 /// What sends are paced by.
 #[derive(Clone, Debug)]
@@ -34,22 +38,15 @@ pub struct Pacer {
     pub pins: MediaPins,
     /// What settings were read as: a number's may change while a send waits.
     pub readings: SettingsReadings,
-    /// Tells callers' tokens apart.
-    pub signer: Arc<UrlSigner>,
+    /// Tells callers' tokens apart, and knows which of them Meta has taken.
+    pub guard: Guard,
     /// The time.
     pub clock: Clock,
 }
 
 impl Pacer {
     /// Asks for a send's turn.
-    fn ask(
-        &self,
-        context: &Context,
-        number: PhoneNumberId,
-        send: &SendFacts,
-        bytes: usize,
-    ) -> (Paced, Admit) {
-        let (share, app) = self.share(context);
+    fn ask(&self, asker: Asker, number: PhoneNumberId, send: &SendFacts, bytes: usize) -> Admit {
         let what = match &send.recipient {
             Some(recipient) => What::Message {
                 recipient: Recipient::of(recipient),
@@ -58,24 +55,17 @@ impl Pacer {
             },
             None => What::Receipt,
         };
-        let ask = Ask {
+        self.limits.admit(&Ask {
             number,
-            app,
-            share,
+            app: asker.app,
+            share: asker.share,
             what,
             bytes,
-        };
-        let paced = Paced {
-            number,
-            app,
-            recipient: None,
-        };
-        (paced, self.limits.admit(&ask))
+        })
     }
 
-    /// On whose behalf a send goes, for fairness, and for which app or token Meta counts it: the gateway's own for all
-    /// callers, in pass-through each token by itself.
-    fn share(&self, context: &Context) -> (Share, u64) {
+    /// On whose behalf a send goes.
+    fn asker(&self, context: &Context) -> Asker {
         let principal = &context.principal;
         let known = principal
             .index
@@ -85,13 +75,22 @@ impl Pacer {
                 caller: u64::try_from(index).unwrap_or(u64::MAX),
                 weight: caller.weight,
             };
-            return (share, 0);
+            return Asker {
+                share,
+                app: 0,
+                token: None,
+            };
         }
-        let tag = caller_tag(&self.signer, principal, &context.credential);
-        let half = tag.as_bytes().first_chunk();
-        let caller = half.map_or(0, |half| u64::from_be_bytes(*half));
-        let weight = NonZeroU32::MIN;
-        (Share { caller, weight }, caller)
+        let token = caller_key(&self.guard, principal, &context.credential);
+        let share = Share {
+            caller: self.guard.share_of_token(token).get(),
+            weight: NonZeroU32::MIN,
+        };
+        Asker {
+            share,
+            app: token.get(),
+            token: Some(token),
+        }
     }
 
     /// Judges a send that has waited once more, by what is known of its media and its number's settings now.
@@ -166,72 +165,151 @@ where
             return Either::Left(Either::Left(self.inner.call(permitted)));
         };
         let context = permitted.context();
-        let (mut paced, admit) = self.pacer.ask(context, number, send, permitted.body_bytes());
-        if context.principal.policies.enforcement == Enforcement::Monitor {
-            let ready = self.inner.clone();
-            let mut inner = std::mem::replace(&mut self.inner, ready);
-            let record = Arc::clone(&context.record);
-            return Either::Right(Box::pin(async move {
-                // Whoever would have had to wait passes as well: only a refusal is one.
-                let grant = match admit.at_once().await {
-                    Some(Ok(grant)) => Some(grant),
-                    Some(Err(limited)) => {
-                        let error = GatewayError::Limited { limited, number };
-                        record.observed(error.slug());
-                        None
-                    }
-                    None => None,
-                };
-                paced.recipient = grant.as_ref().and_then(Grant::recipient);
-                permitted.paced(paced);
-                send_with(inner.call(permitted), grant).await
-            }));
-        }
-        if !admit.is_waiting() {
+        let asker = self.pacer.asker(context);
+        let admit = self.pacer.ask(asker, number, send, permitted.body_bytes());
+        let refused = move |limited| GatewayError::Limited { limited, number };
+        let is_monitored = context.principal.policies.enforcement == Enforcement::Monitor;
+        if !is_monitored && !admit.is_waiting() {
             // Looked at once, since it is there.
-            let refused = |limited| Err(GatewayError::Limited { limited, number });
-            return match admit.now_or_never() {
-                Some(Ok(grant)) => {
-                    paced.recipient = grant.recipient();
-                    permitted.paced(paced);
-                    Either::Right(Box::pin(send_with(self.inner.call(permitted), Some(grant))))
+            let admitted = admit.now_or_never().unwrap_or(Err(Limited::UNKNOWN_NUMBER));
+            return Either::Left(match admitted {
+                Ok(grant) => {
+                    self.pacer.let_go(&mut permitted, asker, number, Some(grant));
+                    Either::Left(self.inner.call(permitted))
                 }
-                Some(Err(limited)) => Either::Left(Either::Right(ready(refused(limited)))),
-                None => Either::Left(Either::Right(ready(refused(Limited::UNKNOWN_NUMBER)))),
-            };
+                Err(limited) => Either::Right(ready(Err(refused(limited)))),
+            });
         }
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let pacer = Arc::clone(&self.pacer);
         Either::Right(Box::pin(async move {
-            let since = pacer.clock.monotonic();
-            let admitted = admit.await;
-            let waited = pacer.clock.monotonic().since(since);
-            permitted.context().record.waited(waited);
-            let grant = admitted.map_err(|limited| GatewayError::Limited { limited, number })?;
-            if let Err(error) = pacer.judge_again(&permitted).await {
-                grant.give_back();
-                return Err(error);
+            let grant = if is_monitored {
+                // Whoever would have had to wait passes as well: only a refusal is one.
+                match admit.at_once().await {
+                    Some(Err(limited)) => {
+                        permitted.context().record.observed(refused(limited).slug());
+                        None
+                    }
+                    admitted => admitted.and_then(Result::ok),
+                }
+            } else {
+                let since = pacer.clock.monotonic();
+                let admitted = admit.await;
+                let waited = pacer.clock.monotonic().since(since);
+                permitted.context().record.waited(waited);
+                Some(admitted.map_err(refused)?)
+            };
+            pacer.let_go(&mut permitted, asker, number, grant);
+            if !is_monitored {
+                pacer.judge_again(&permitted).await?;
             }
-            paced.recipient = grant.recipient();
-            permitted.paced(paced);
-            send_with(inner.call(permitted), Some(grant)).await
+            inner.call(permitted).await
         }))
     }
 }
 
-/// Sends, and gives back what was taken where nothing of it counts: no byte reached Meta, or Meta did not take the token.
-async fn send_with(
-    sending: impl Future<Output = Result<Answer, GatewayError>>,
+/// On whose behalf a send goes, for fairness, and for which app or token Meta counts it: the gateway's own for all callers, in
+/// pass-through each token by itself.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    share: Share,
+    app: u64,
+    /// In pass-through.
+    token: Option<CallerKey>,
+}
+
+/// A send that was let go: what it took, and what its answer teaches. Dropped before it set out, it gives back what it took.
+#[derive(Debug)]
+pub struct Paced {
+    pacer: Arc<Pacer>,
+    number: PhoneNumberId,
+    account: Option<WabaId>,
+    asker: Asker,
+    recipient: Option<message::Recipient<'static>>,
+    /// Under which name the recipient was counted.
+    counted_as: Option<RecipientId>,
     grant: Option<Grant>,
-) -> Result<Answer, GatewayError> {
-    let answer = sending.await;
-    let counts = match &answer {
-        Ok(answer) => answer.status() != StatusCode::UNAUTHORIZED,
-        Err(error) => !error.is_unsent(),
-    };
-    if !counts && let Some(grant) = grant {
-        grant.give_back();
+    has_set_out: bool,
+}
+
+impl Pacer {
+    /// Notes as what a send is let go.
+    fn let_go(
+        self: &Arc<Self>,
+        permitted: &mut Permitted,
+        asker: Asker,
+        number: PhoneNumberId,
+        grant: Option<Grant>,
+    ) {
+        let policies = &permitted.context().principal.policies;
+        let account = policies.numbers.get(&number).and_then(|policy| policy.waba_id);
+        let recipient = permitted.take_recipient();
+        permitted.paced(Paced {
+            pacer: Arc::clone(self),
+            number,
+            account,
+            asker,
+            recipient,
+            counted_as: grant.as_ref().and_then(Grant::recipient),
+            grant,
+            has_set_out: false,
+        });
     }
-    answer
+}
+
+impl Paced {
+    /// Its bytes may leave from now on.
+    pub const fn sets_out(&mut self) {
+        self.has_set_out = true;
+    }
+
+    /// No byte of it left.
+    pub fn give_back(mut self) {
+        self.has_set_out = false;
+    }
+
+    /// Tells the limits what Meta makes of it, and whom it reached.
+    pub fn hear(mut self, parts: &Parts, body: &[u8]) {
+        let Pacer { limits, guard, .. } = &*self.pacer;
+        let number = self.number;
+        let outcome = Outcome::of(parts.status, &parts.headers, body, self.account);
+        if outcome == Outcome::Accepted
+            && let Some(token) = self.asker.token
+        {
+            guard.prove(token, number);
+        }
+        let is_stranger = self
+            .asker
+            .token
+            .is_some_and(|token| !guard.is_proven_for(token, number));
+        let heard = if is_stranger {
+            outcome.of_a_stranger()
+        } else {
+            outcome
+        };
+        limits.observe(number, self.asker.app, self.counted_as, &heard);
+        if outcome == Outcome::Accepted
+            && let (Some(recipient), Some(counted_as)) = (&self.recipient, self.counted_as)
+            && let Some(wa_id) = answer::recipient_wa_id(body)
+        {
+            limits.learn_from_answer(number, Recipient::of(recipient), counted_as, &wa_id);
+        }
+        // Whom Meta does not let send has sent nothing that it counts.
+        if outcome != Outcome::Accepted
+            && (answer::is_authorization_refusal(parts.status, body) || answer::is_gone(body))
+        {
+            self.has_set_out = false;
+        }
+    }
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        if !self.has_set_out
+            && let Some(grant) = self.grant.take()
+        {
+            grant.give_back();
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod common;
 
 mod load;
 mod meta;
+mod strangers;
 
 use std::time::Duration;
 

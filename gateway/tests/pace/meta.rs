@@ -6,6 +6,18 @@ use curfew_emulator::{Effect, Fault, Operation};
 
 use super::*;
 
+const KEY: &str = "the-key-of-billing";
+
+/// A number with a caller: what Meta says to the gateway's own token is about the number.
+async fn world(sends: &str) -> World {
+    world_with(sends, "").await
+}
+
+async fn world_with(sends: &str, more: &str) -> World {
+    let caller = caller_table("billing", KEY, &[DEFAULT], &["send", "storage"]);
+    World::of(&policies(sends, &format!("{more}{caller}"))).await
+}
+
 /// Has the emulator refuse the next send with this code.
 fn refuse_once(world: &World, status: u16, code: i64) {
     let effect = Effect::Error {
@@ -24,7 +36,7 @@ async fn open(world: &World, body: &str) -> Reply {
 #[tokio::test]
 async fn too_fast_for_meta_slows_the_number_at_once() {
     let world = world("per_second = 80\nwhen_limited = \"reject\"").await;
-    let client = world.client();
+    let client = world.caller(KEY);
     refuse_once(&world, 400, 130_429);
     let first = send(&client, &text("+15550100001")).await;
     // Meta's own answer passes unchanged.
@@ -40,7 +52,7 @@ async fn too_fast_for_meta_slows_the_number_at_once() {
 #[tokio::test]
 async fn too_many_for_meta_to_one_recipient_close_that_pair_for_longer_each_time() {
     let world = world("when_limited = \"reject\"").await;
-    let client = world.client();
+    let client = world.caller(KEY);
     for seconds in [1, 4, 16] {
         refuse_once(&world, 400, 131_056);
         assert_eq!(send(&client, &text("+15550100001")).await.code(), Some(131_056));
@@ -55,7 +67,7 @@ async fn too_many_for_meta_to_one_recipient_close_that_pair_for_longer_each_time
 #[tokio::test]
 async fn what_meta_pauses_is_paused_whatever_the_status_says() {
     let world = world("when_limited = \"reject\"").await;
-    let client = world.client();
+    let client = world.caller(KEY);
     for (status, code) in [(400, 80_007), (200, 4), (400, 613)] {
         refuse_once(&world, status, code);
         assert_eq!(send(&client, &text("+15550100001")).await.code(), Some(code));
@@ -70,7 +82,7 @@ async fn what_meta_pauses_is_paused_whatever_the_status_says() {
 #[tokio::test]
 async fn what_meta_stops_is_stopped_until_an_operator_opens_it() {
     let world = world("").await;
-    let client = world.client();
+    let client = world.caller(KEY);
     refuse_once(&world, 400, 131_048);
     assert_eq!(send(&client, &text("+15550100001")).await.code(), Some(131_048));
     let refused = send(&client, &text("+15550100002")).await;
@@ -105,11 +117,19 @@ async fn what_meta_stops_is_stopped_until_an_operator_opens_it() {
 async fn an_account_that_meta_has_locked_stops_all_its_numbers() {
     let other =
         "[[number]]\nphone_number_id = \"1004\"\nwaba_id = \"5001\"\nstorage = { mode = \"default\" }\n";
-    let world = World::of(&policies("", other)).await;
-    let client = world.client();
+    let world = world_with(
+        "",
+        &format!(
+            "{other}{}",
+            caller_table("desk", "the-key-of-desk", &[1004], &["send"])
+        ),
+    )
+    .await;
+    let client = world.caller(KEY);
     refuse_once(&world, 403, 131_031);
     assert_eq!(send(&client, &text("+15550100001")).await.code(), Some(131_031));
-    client
+    world
+        .caller("the-key-of-desk")
         .send_text(1004)
         .await
         .assert_refused(403, 131_031, "limited_closed");
@@ -117,13 +137,13 @@ async fn an_account_that_meta_has_locked_stops_all_its_numbers() {
         open(&world, r#"{"waba_id":"5001"}"#).await.json(),
         json!({ "was_closed": true })
     );
-    assert_eq!(client.send_text(1004).await.status, 200);
+    assert_eq!(world.caller("the-key-of-desk").send_text(1004).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_registration_opens_a_number_that_was_not_registered() {
     let world = world("").await;
-    let client = world.client();
+    let client = world.caller(KEY);
     refuse_once(&world, 400, 133_010);
     assert_eq!(send(&client, &text("+15550100001")).await.code(), Some(133_010));
     send(&client, &text("+15550100001"))
@@ -133,12 +153,22 @@ async fn a_registration_opens_a_number_that_was_not_registered() {
     let reply = client.post("/v23.0/1003/register", &registration).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(send(&client, &text("+15550100001")).await.status, 200);
+    // What was closed for another reason is an operator's to open.
+    refuse_once(&world, 400, 131_048);
+    assert_eq!(send(&client, &text("+15550100001")).await.code(), Some(131_048));
+    assert_eq!(
+        client.post("/v23.0/1003/register", &registration).await.status,
+        200
+    );
+    send(&client, &text("+15550100001"))
+        .await
+        .assert_refused(403, 131_048, "limited_closed");
 }
 
 #[tokio::test]
 async fn whom_meta_takes_for_one_recipient_has_one_pace() {
     let world = world("pair = { seconds = 6, burst = 2 }\nwhen_limited = \"reject\"").await;
-    let client = world.client();
+    let client = world.caller(KEY);
     // Without `+` and code: Meta adds the number's own country and says so.
     let local = send(&client, &text("5550100001")).await;
     let wa_id = local.json()["contacts"][0]["wa_id"].as_str().unwrap().to_owned();
@@ -153,8 +183,8 @@ async fn whom_meta_takes_for_one_recipient_has_one_pace() {
 #[tokio::test]
 async fn what_is_seen_of_the_limits_names_no_recipient() {
     let portfolio = "[[portfolio]]\nnumbers = [\"1003\"]\nunique_recipients_24h = 10\n";
-    let world = World::of(&policies("", portfolio)).await;
-    let client = world.client();
+    let world = world_with("", portfolio).await;
+    let client = world.caller(KEY);
     assert_eq!(send(&client, &template("+15550100001", "news")).await.status, 200);
     let seen = Client::new(world.gateway.admin).get("/limits").await;
     assert_eq!(seen.json()["numbers"]["1003"]["granted"], 1);

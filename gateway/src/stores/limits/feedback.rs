@@ -3,6 +3,7 @@
 //! The codes and what they ask for are from Cloud API, "Error codes", and Graph API, "Rate limits". Where Meta gives no
 //! figure, ours are here.
 
+use curfew_policies::WabaId;
 use http::{HeaderMap, StatusCode};
 
 use crate::graph::failure::{Failure, Usage};
@@ -59,11 +60,11 @@ const UNSAID_MINUTES: u32 = 1;
 const MOST_MINUTES: u32 = 1_440;
 
 impl Outcome {
-    /// What an answer means. `body` is needed only as far as it may hold an error; one that was passed on as a stream may
-    /// be given empty.
+    /// What an answer to a send of a number of `account` means. `body` is needed only as far as it may hold an error; one that
+    /// was passed on as a stream may be given empty.
     #[must_use]
-    pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        let usage = Usage::read(headers);
+    pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8], account: Option<WabaId>) -> Self {
+        let usage = Usage::read(headers, account);
         match Failure::read(body) {
             Some(failure) => Self::of_failure(failure, usage),
             None if status == StatusCode::TOO_MANY_REQUESTS => Self::TooFast,
@@ -74,6 +75,24 @@ impl Outcome {
             },
             None if status.is_success() => Self::Accepted,
             None => Self::Refused,
+        }
+    }
+
+    /// The same for whoever sent with a token that Meta has never taken for the number: what befalls it is its own affair.
+    #[must_use]
+    pub const fn of_a_stranger(self) -> Self {
+        match self {
+            Self::Pause { code, minutes, .. } => Self::Pause {
+                scope: Scope::App,
+                code,
+                minutes,
+            },
+            Self::Stop { code, .. } => Self::Stop {
+                scope: Scope::App,
+                code,
+            },
+            Self::TooFast | Self::PairTooFast | Self::Alarm { .. } => Self::Refused,
+            Self::Accepted | Self::Refused => self,
         }
     }
 
@@ -124,7 +143,13 @@ mod tests {
         if let Some(header) = header {
             headers.insert("x-business-use-case-usage", header.parse().unwrap());
         }
-        Outcome::of(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes())
+        let account = "1".parse().ok();
+        Outcome::of(
+            StatusCode::from_u16(status).unwrap(),
+            &headers,
+            body.as_bytes(),
+            account,
+        )
     }
 
     fn error(code: i64) -> String {

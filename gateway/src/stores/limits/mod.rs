@@ -532,6 +532,16 @@ impl SendLimits {
         }
     }
 
+    /// Opens a number that Meta closed because it was not registered, now that it is. What was closed for another reason
+    /// stays so.
+    pub fn registered(&self, number: PhoneNumberId) {
+        let place = Place::Number(number);
+        let closed = self.0.closures.of([place], self.0.now());
+        if closed.is_some_and(|(_, closure)| matches!(closure.code, 131_045 | 133_010)) {
+            self.open(place);
+        }
+    }
+
     /// Opens what is closed, by an operator's word; whether it was closed. What Meta then says may close it again.
     pub fn open(&self, place: Place) -> bool {
         let was_closed = self.0.closures.open(place, self.0.now());
