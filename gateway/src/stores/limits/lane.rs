@@ -80,8 +80,8 @@ pub(super) struct View {
 pub(super) struct Asked {
     pub(super) ticket: Ticket,
     pub(super) want: Want,
-    /// Whose pair was taken from what this process has for itself, should the store let it.
-    pub(super) own_pair: Option<RecipientId>,
+    /// Whose pair was taken from what this process has for itself, and when, should the store let it.
+    pub(super) own_pair: Option<(RecipientId, u64)>,
 }
 
 #[derive(Debug)]
@@ -364,7 +364,7 @@ impl Books {
             let spent = Spent {
                 recipient,
                 at: taken.at,
-                cuts: taken.cuts,
+                changes: taken.changes,
                 is_new_unique: taken.is_new_unique,
                 is_shared: true,
                 is_own_pair: taken.is_own_pair,

@@ -20,6 +20,7 @@
 //! bursts.
 
 mod aged;
+mod bucket;
 mod closures;
 mod feedback;
 mod lane;
