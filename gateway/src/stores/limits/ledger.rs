@@ -38,6 +38,8 @@ pub(super) struct Wish {
 pub(super) struct Ahead {
     pub(super) of_number: u64,
     pub(super) of_pair: u64,
+    /// Whether those who wait for a place in the same portfolio do.
+    pub(super) of_portfolio: bool,
 }
 
 /// What was taken, to be given back if it is not used.
@@ -221,12 +223,11 @@ impl Ledger {
         };
         // Held from the test to the taking, so that two numbers of a portfolio do not both take its last place.
         let mut counted = uniques
-            .zip(wish.recipient)
-            .filter(|(_, recipient)| wish.is_template && self.window_ends(*recipient) <= now)
+            .zip(self.outside_window(wish, now))
             .map(|(uniques, recipient)| (lock(uniques), recipient));
         let has_place = counted
             .as_mut()
-            .is_none_or(|(uniques, recipient)| uniques.wait(*recipient, now) == 0);
+            .is_none_or(|(uniques, recipient)| uniques.wait(*recipient, false, now) == 0);
         let (Ok(all), Ok(sends), Ok(pair), true) = (all, sends, pair, has_place && self.has_share) else {
             drop(counted);
             return Err(self.waits(wish, uniques, Ahead::default(), now));
@@ -271,12 +272,17 @@ impl Ledger {
         // A service window that ends while one waits is none when the wait is over.
         let passes_at = now.saturating_add(waits.throughput.max(waits.pair));
         if let Some(uniques) = uniques
-            && wish.is_template
-            && self.window_ends(recipient) <= passes_at
+            && self.outside_window(wish, passes_at).is_some()
         {
-            waits.uniques = lock(uniques).wait(recipient, now);
+            waits.uniques = lock(uniques).wait(recipient, ahead.of_portfolio, now);
         }
         waits
+    }
+
+    /// Whom `wish` reaches outside of a service window, if it does.
+    pub(super) fn outside_window(&self, wish: Wish, now: u64) -> Option<RecipientId> {
+        wish.recipient
+            .filter(|recipient| wish.is_template && self.window_ends(*recipient) <= now)
     }
 
     /// How long the throughput alone would have one wait behind `ahead` others.

@@ -297,6 +297,11 @@ impl<W> Queue<W> {
         self.waiting.get(&ticket).map(|entry| &entry.waker)
     }
 
+    /// What wakes all who wait.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut W> {
+        self.waiting.values_mut().map(|entry| &mut entry.waker)
+    }
+
     /// Whether anybody stands in line.
     pub(super) fn has_ready(&self) -> bool {
         self.aside.len() + self.asked < self.waiting.len()
