@@ -196,6 +196,13 @@ impl Books {
         self.terms = Terms::of(&policy.sends);
     }
 
+    /// Whether this number's recipients are counted in `table`.
+    pub(super) fn counts_in(&self, table: &Arc<Mutex<Uniques>>) -> bool {
+        self.uniques
+            .as_ref()
+            .is_some_and(|uniques| Arc::ptr_eq(uniques, table))
+    }
+
     /// How long a send of `class` may wait.
     pub(super) fn max_wait(&self, class: SendClass) -> Option<u64> {
         let waits = self.when_limited.get(&class) == Some(&WhenLimited::Wait);

@@ -67,13 +67,19 @@ impl Uniques {
     }
 
     /// Counts all that `others` count: the numbers of this portfolio were in theirs.
-    pub(super) fn take_over<'u>(&mut self, others: impl IntoIterator<Item = &'u Self>) {
-        let others = others.into_iter().flat_map(|other| other.recipients.iter());
-        let mut all: Vec<_> = others.map(|(recipient, at, ())| (at, recipient)).collect();
-        all.sort_unstable_by_key(|(at, _)| *at);
-        for (at, recipient) in all {
+    pub(super) fn take_over(&mut self, others: &[Arc<Mutex<Self>>]) {
+        let mut all: Vec<_> = others
+            .iter()
+            .flat_map(|other| lock(other).all().collect::<Vec<_>>())
+            .collect();
+        all.sort_unstable_by_key(|(_, at)| *at);
+        for (recipient, at) in all {
             self.recipients.put(recipient, at, ());
         }
+    }
+
+    pub(super) fn set_limit(&mut self, limit: u32) {
+        self.limit = usize::try_from(limit).unwrap_or(usize::MAX);
     }
 
     pub(super) fn limit(&self) -> usize {
