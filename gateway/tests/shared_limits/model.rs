@@ -11,6 +11,7 @@ use super::*;
 
 const NUMBER: &str = include_str!("../../src/stores/valkey/scripts/number.lua");
 const TAKE: &str = include_str!("../../src/stores/valkey/scripts/take.lua");
+const GIVE_BACK: &str = include_str!("../../src/stores/valkey/scripts/give_back.lua");
 const INBOUND: &str = include_str!("../../src/stores/valkey/scripts/inbound.lua");
 /// Where the test keeps the time, which the script then does not ask the server for.
 const TIME: &str = "curfew:{sends:1}:time";
@@ -94,11 +95,20 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     vec((gap, step), 1..60)
 }
 
+/// Which script is run.
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    Take { is_template: bool, places: usize },
+    Inbound,
+    GiveBack { at: i64, changes: i64 },
+}
+
 /// A server, and its scripts, which ask the test for the time.
 struct Bench {
     connection: redis::Connection,
     take: redis::Script,
     inbound: redis::Script,
+    give_back: redis::Script,
 }
 
 impl Bench {
@@ -116,6 +126,7 @@ impl Bench {
             connection: client.get_connection().expect("it listens"),
             take: with_time(TAKE),
             inbound: with_time(INBOUND),
+            give_back: with_time(GIVE_BACK),
         }
     }
 
@@ -123,8 +134,12 @@ impl Bench {
         redis::cmd("FLUSHALL").exec(&mut self.connection).expect("empty");
     }
 
-    fn run(&mut self, terms: Terms, now: i128, recipient: &str, rest: Option<(bool, usize)>) -> Vec<i128> {
-        let script = if rest.is_some() { &self.take } else { &self.inbound };
+    fn run(&mut self, terms: Terms, now: i128, recipient: &str, what: Call) -> Vec<i128> {
+        let script = match what {
+            Call::Take { .. } => &self.take,
+            Call::Inbound => &self.inbound,
+            Call::GiveBack { .. } => &self.give_back,
+        };
         let keys = ["number:1", "pair:1:", "recipients", "windows:1", "lost"];
         let mut call = script.prepare_invoke();
         for key in keys {
@@ -142,8 +157,14 @@ impl Bench {
             .arg(terms.pair.1)
             .arg(recipient);
         call.arg(i64::try_from(DAY).expect("a day"));
-        if let Some((is_template, places)) = rest {
-            call.arg(u8::from(is_template)).arg(places).arg(0);
+        match what {
+            Call::Take { is_template, places } => {
+                call.arg(u8::from(is_template)).arg(places).arg(0);
+            }
+            Call::GiveBack { at, changes } => {
+                call.arg(at).arg(changes).arg(0).arg(0);
+            }
+            Call::Inbound => {}
         }
         let micros = i64::try_from(now).expect("a time");
         redis::pipe()
@@ -194,7 +215,7 @@ fn assert_models(bench: &mut Bench, terms: Terms, steps: &[(u64, Step)]) -> Resu
             .for_each(|bucket| bucket.fill(gap));
         let (to, is_template) = match *step {
             Step::Inbound { from } => {
-                bench.run(terms, now, &from.to_string(), None);
+                bench.run(terms, now, &from.to_string(), Call::Inbound);
                 all.level = (all.level - all.interval).max(-SECOND);
                 windows.insert(from, now);
                 continue;
@@ -203,7 +224,11 @@ fn assert_models(bench: &mut Bench, terms: Terms, steps: &[(u64, Step)]) -> Resu
             Step::Receipt => (None, false),
         };
         let recipient = to.map(|to| to.to_string()).unwrap_or_default();
-        let said = bench.run(terms, now, &recipient, Some((is_template, terms.places)));
+        let take = Call::Take {
+            is_template,
+            places: terms.places,
+        };
+        let said = bench.run(terms, now, &recipient, take);
         let throughput = all.wait().max(own.wait());
         let pair = to.map_or(0, |to| pairs[to].wait());
         messaged.retain(|_, at| now - *at < DAY);
@@ -233,8 +258,89 @@ fn assert_models(bench: &mut Bench, terms: Terms, steps: &[(u64, Step)]) -> Resu
     Ok(())
 }
 
-#[test]
-fn every_decision_of_the_script_is_the_models() {
+/// What is left of a limit after these sends alone: when each came.
+fn level_after(mut bucket: Bucket, sent: impl Iterator<Item = i128>, now: i128) -> Bucket {
+    let mut last = BEGAN;
+    for at in sent {
+        bucket.fill(at - last);
+        bucket.level -= bucket.interval;
+        last = at;
+    }
+    bucket.fill(now - last);
+    bucket
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Delayed {
+    Send { to: usize },
+    GiveBack(prop::sample::Index),
+}
+
+fn delayed() -> impl Strategy<Value = Vec<(u64, Delayed)>> {
+    let gap = prop_oneof![
+        4 => 1u64..1_000,
+        3 => 1u64..200_000,
+        1 => 1u64..20_000_000,
+    ];
+    let step = prop_oneof![
+        3 => (0usize..2).prop_map(|to| Delayed::Send { to }),
+        2 => any::<prop::sample::Index>().prop_map(Delayed::GiveBack),
+    ];
+    vec((gap, step), 1..80)
+}
+
+/// Whatever is given back however late, what stays sent is within every limit.
+fn assert_no_gifts(bench: &mut Bench, terms: Terms, steps: &[(u64, Delayed)]) -> Result<(), TestCaseError> {
+    bench.begin();
+    let take = Call::Take {
+        is_template: false,
+        places: 1,
+    };
+    let interval = |rate: u32| (SECOND + i128::from(rate) - 1) / i128::from(rate);
+    let own_burst = terms.burst.saturating_sub(terms.kept).max(1);
+    let all = Bucket::new(interval(terms.rate), terms.burst, terms.seats);
+    let own = Bucket::new(interval(terms.rate - terms.kept), own_burst, terms.seats);
+    let pair = Bucket::new(i128::from(terms.pair.0) * SECOND, terms.pair.1, terms.seats);
+    let mut sent: Vec<(i128, usize, i64)> = Vec::new();
+    // Every bucket begins empty.
+    let mut now = BEGAN + 500 * SECOND;
+    for (gap, step) in steps {
+        now += i128::from(*gap);
+        match *step {
+            Delayed::Send { to } => {
+                let said = bench.run(terms, now, &to.to_string(), take);
+                if said[0] == 1 {
+                    sent.push((now, to, i64::try_from(said[9]).expect("a count")));
+                    let times = || sent.iter().map(|(at, ..)| *at);
+                    let to_one = sent
+                        .iter()
+                        .filter(|(_, other, _)| *other == to)
+                        .map(|(at, ..)| *at);
+                    for left in [
+                        level_after(all, times(), now),
+                        level_after(own, times(), now),
+                        level_after(pair, to_one, now),
+                    ] {
+                        prop_assert!(left.level >= 0, "above a limit after {}", now - BEGAN);
+                    }
+                }
+            }
+            Delayed::GiveBack(which) if !sent.is_empty() => {
+                let (at, to, changes) = sent.remove(which.index(sent.len()));
+                let at = i64::try_from(at).expect("a time");
+                bench.run(terms, now, &to.to_string(), Call::GiveBack { at, changes });
+            }
+            Delayed::GiveBack(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Runs `holds` on every server there is.
+fn on_every_server<S: Strategy>(
+    steps: impl Fn() -> S,
+    holds: impl Fn(&mut Bench, Terms, &S::Value) -> Result<(), TestCaseError>,
+) {
     for kind in Kind::ALL {
         let Some(server) = StoreServer::start(kind) else {
             continue;
@@ -246,8 +352,63 @@ fn every_decision_of_the_script_is_the_models() {
         });
         runner
             .run(&(terms(), steps()), |(terms, steps)| {
-                assert_models(&mut bench.borrow_mut(), terms, &steps)
+                holds(&mut bench.borrow_mut(), terms, &steps)
             })
             .unwrap_or_else(|failure| panic!("{kind:?}: {failure}"));
+    }
+}
+
+#[test]
+fn every_decision_of_the_script_is_the_models() {
+    on_every_server(steps, |bench, terms, steps| assert_models(bench, terms, steps));
+}
+
+#[test]
+fn what_the_script_gives_back_late_lets_nobody_above_a_limit() {
+    on_every_server(delayed, |bench, terms, steps| {
+        assert_no_gifts(bench, terms, steps)
+    });
+}
+
+#[test]
+fn what_was_taken_at_one_moment_is_given_back_whole() {
+    for kind in Kind::ALL {
+        let Some(server) = StoreServer::start(kind) else {
+            continue;
+        };
+        let mut bench = Bench::of(&server);
+        bench.begin();
+        let terms = Terms {
+            seats: 1,
+            rate: 10,
+            burst: 10,
+            kept: 0,
+            pair: (1, 20),
+            places: 1,
+        };
+        let now = BEGAN + 100 * SECOND;
+        let take = Call::Take {
+            is_template: false,
+            places: 1,
+        };
+        let burst = |bench: &mut Bench, now: i128| {
+            let passes = |_: &i32| bench.run(terms, now, "1", take)[0] == 1;
+            (0..12).take_while(passes).count()
+        };
+        let give_back = |bench: &mut Bench, at: i128, now: i128| {
+            let at = i64::try_from(at).expect("a time");
+            for _ in 0..9 {
+                bench.run(terms, now, "1", Call::GiveBack { at, changes: 0 });
+            }
+        };
+        // One of ten is the gateway's own.
+        assert_eq!(burst(&mut bench, now), 9, "{kind:?}");
+        give_back(&mut bench, now, now + 1);
+        assert_eq!(burst(&mut bench, now + 2), 9, "{kind:?}");
+        // A bucket that was full since gets nothing back.
+        let later = now + 2 * SECOND;
+        assert_eq!(burst(&mut bench, later), 9, "{kind:?}");
+        give_back(&mut bench, now + 2, later);
+        assert_eq!(burst(&mut bench, later), 0, "{kind:?}");
     }
 }

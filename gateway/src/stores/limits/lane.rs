@@ -12,7 +12,7 @@ use super::ledger::{Ahead, Ledger, Spent, Waits, Wish};
 use super::queue::{Place, Queue, Ticket, WaitingRoom};
 use super::recipient::RecipientId;
 use super::shared::{MOST_ASKED, Mode};
-use super::uniques::Uniques;
+use super::uniques::{Awaited, Uniques};
 use super::{Limit, Limited, lock, nanos};
 use crate::stores::valkey::sends::{Books as Keys, Taken, Terms};
 
@@ -80,8 +80,8 @@ pub(super) struct View {
 pub(super) struct Asked {
     pub(super) ticket: Ticket,
     pub(super) want: Want,
-    /// Whose pair was taken from what this process has for itself, should the store let it.
-    pub(super) own_pair: Option<RecipientId>,
+    /// Whose pair was taken from what this process has for itself, and when, should the store let it.
+    pub(super) own_pair: Option<(RecipientId, u64)>,
 }
 
 #[derive(Debug)]
@@ -90,6 +90,8 @@ pub(super) struct Waiter {
     /// Until when it waits for a limit. It may wait longer for a shared store to say whether it has to.
     until: u64,
     answer: oneshot::Sender<Answer>,
+    /// Where it may take one of a portfolio's places.
+    awaited: Option<Awaited>,
 }
 
 /// Why something was not taken.
@@ -185,9 +187,20 @@ impl Books {
         self.when_limited = classes.into();
         self.max_wait = u64::from(policy.sends.max_wait_ms) * 1_000_000;
         self.account = policy.waba_id;
+        for waiter in self.queue.all_mut() {
+            let awaited = waiter.awaited.take().zip(uniques.as_ref());
+            waiter.awaited = awaited.map(|(before, uniques)| Awaited::new(uniques, before.recipient));
+        }
         self.uniques = uniques;
         self.keys.tag = tag;
         self.terms = Terms::of(&policy.sends);
+    }
+
+    /// Whether this number's recipients are counted in `table`.
+    pub(super) fn counts_in(&self, table: &Arc<Mutex<Uniques>>) -> bool {
+        self.uniques
+            .as_ref()
+            .is_some_and(|uniques| Arc::ptr_eq(uniques, table))
     }
 
     /// How long a send of `class` may wait.
@@ -226,6 +239,7 @@ impl Books {
                 .wish
                 .recipient
                 .map_or(0, |recipient| self.queue.of_recipient(recipient)),
+            of_portfolio: true,
         };
         let closed = self.closed(want, closures, now);
         let alone = match mode {
@@ -276,7 +290,17 @@ impl Books {
             self.turn_away(least, closures, mode, now);
         }
         let (answer, receiver) = oneshot::channel();
-        let ticket = self.queue.push(place, Waiter { want, until, answer });
+        let places = self
+            .uniques
+            .as_ref()
+            .zip(self.ledger.outside_window(want.wish, now));
+        let waiter = Waiter {
+            want,
+            until,
+            answer,
+            awaited: places.map(|(uniques, recipient)| Awaited::new(uniques, recipient)),
+        };
+        let ticket = self.queue.push(place, waiter);
         Some((ticket, receiver))
     }
 
@@ -364,7 +388,7 @@ impl Books {
             let spent = Spent {
                 recipient,
                 at: taken.at,
-                cuts: taken.cuts,
+                changes: taken.changes,
                 is_new_unique: taken.is_new_unique,
                 is_shared: true,
                 is_own_pair: taken.is_own_pair,

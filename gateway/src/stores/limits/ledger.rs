@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use curfew_policies::SendsPolicy;
 
 use super::aged::Aged;
+use super::bucket::Bucket;
 use super::pace::Pace;
 use super::recipient::RecipientId;
 use super::uniques::Uniques;
@@ -37,6 +38,8 @@ pub(super) struct Wish {
 pub(super) struct Ahead {
     pub(super) of_number: u64,
     pub(super) of_pair: u64,
+    /// Whether those who wait for a place in the same portfolio do.
+    pub(super) of_portfolio: bool,
 }
 
 /// What was taken, to be given back if it is not used.
@@ -44,7 +47,8 @@ pub(super) struct Ahead {
 pub(super) struct Spent {
     pub(super) recipient: Option<RecipientId>,
     pub(super) at: u64,
-    pub(super) cuts: u64,
+    /// How often the paces had changed then.
+    pub(super) changes: u64,
     pub(super) is_new_unique: bool,
     /// Whether it was taken from a shared store, by whose clock `at` then is.
     pub(super) is_shared: bool,
@@ -66,9 +70,10 @@ pub(super) struct Ledger {
     policy: Base,
     /// Messages a second at present; below the policy's while Meta has its way.
     rate: u32,
-    /// How often the rate was cut.
-    cuts: u64,
-    cut_at: u64,
+    /// How often the paces changed: what was taken at another pace is not given back.
+    changes: u64,
+    /// When the rate was last cut.
+    cut_at: Option<u64>,
     next_step: u64,
     /// Inbound and outbound together.
     all: Meter,
@@ -97,12 +102,12 @@ struct Base {
 #[derive(Clone, Copy, Debug)]
 struct Meter {
     pace: Pace,
-    state: u64,
+    bucket: Bucket,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Pair {
-    state: u64,
+    bucket: Bucket,
     closed_until: u64,
     strikes: u32,
 }
@@ -152,6 +157,19 @@ impl Base {
     }
 }
 
+impl Meter {
+    fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            bucket: Bucket::default(),
+        }
+    }
+
+    fn take(&mut self, after: u64, now: u64) {
+        self.bucket.take(self.pace, after, now);
+    }
+}
+
 impl Ledger {
     /// A ledger of all that `policy` allows, or of the share of one of `seats`.
     pub(super) fn new(policy: &SendsPolicy, window: u64, seats: Option<u32>) -> Self {
@@ -161,14 +179,11 @@ impl Ledger {
         Self {
             policy: base,
             rate: base.per_second,
-            cuts: 0,
-            cut_at: 0,
+            changes: 0,
+            cut_at: None,
             next_step: 0,
-            all: Meter { pace: all, state: 0 },
-            sends: Meter {
-                pace: sends,
-                state: 0,
-            },
+            all: Meter::new(all),
+            sends: Meter::new(sends),
             pair: base.own(pair).unwrap_or(pair),
             has_share: base.has_share(base.per_second, pair),
             pairs: Aged::default(),
@@ -184,7 +199,9 @@ impl Ledger {
         let whole = self.policy.per_second;
         self.set_rate(if was_whole { whole } else { self.rate.min(whole) }, now);
         let pair = Pace::every(policy.pair.seconds, policy.pair.burst);
-        self.pair = self.policy.own(pair).unwrap_or(pair);
+        let own = self.policy.own(pair).unwrap_or(pair);
+        self.changes += u64::from(own != self.pair);
+        self.pair = own;
         self.has_share = self.policy.has_share(whole, pair);
     }
 
@@ -196,40 +213,37 @@ impl Ledger {
         now: u64,
     ) -> Result<Spent, Waits> {
         self.recover(now);
-        let all = self.all.pace.test(self.all.state, now);
-        let sends = self.sends.pace.test(self.sends.state, now);
+        let all = self.all.pace.test(self.all.bucket.state, now);
+        let sends = self.sends.pace.test(self.sends.bucket.state, now);
         let before = wish.recipient.map(|recipient| self.pair(recipient));
         let pair = match before {
             Some(pair) if pair.closed_until > now => Err(pair.closed_until - now),
-            Some(pair) => self.pair.test(pair.state, now),
+            Some(pair) => self.pair.test(pair.bucket.state, now),
             None => Ok(0),
         };
         // Held from the test to the taking, so that two numbers of a portfolio do not both take its last place.
         let mut counted = uniques
-            .zip(wish.recipient)
-            .filter(|(_, recipient)| wish.is_template && self.window_ends(*recipient) <= now)
+            .zip(self.outside_window(wish, now))
             .map(|(uniques, recipient)| (lock(uniques), recipient));
         let has_place = counted
             .as_mut()
-            .is_none_or(|(uniques, recipient)| uniques.wait(*recipient, now) == 0);
+            .is_none_or(|(uniques, recipient)| uniques.wait(*recipient, false, now) == 0);
         let (Ok(all), Ok(sends), Ok(pair), true) = (all, sends, pair, has_place && self.has_share) else {
             drop(counted);
             return Err(self.waits(wish, uniques, Ahead::default(), now));
         };
-        (self.all.state, self.sends.state) = (all, sends);
+        self.all.take(all, now);
+        self.sends.take(sends, now);
         let is_new_unique = counted.is_some_and(|(mut uniques, recipient)| uniques.count_in(recipient, now));
-        if let (Some(recipient), Some(before)) = (wish.recipient, before) {
-            let pair = Pair {
-                state: pair,
-                ..before
-            };
-            self.pairs.put(recipient, now, pair);
+        if let (Some(recipient), Some(mut before)) = (wish.recipient, before) {
+            before.bucket.take(self.pair, pair, now);
+            self.pairs.put(recipient, now, before);
             self.sweep(now);
         }
         Ok(Spent {
             recipient: wish.recipient,
             at: now,
-            cuts: self.cuts,
+            changes: self.changes,
             is_new_unique,
             is_shared: false,
             is_own_pair: false,
@@ -253,22 +267,27 @@ impl Ledger {
             return waits;
         };
         let pair = self.pair(recipient);
-        let pace = self.pair.wait_behind(pair.state, now, ahead.of_pair);
+        let pace = self.pair.wait_behind(pair.bucket.state, now, ahead.of_pair);
         waits.pair = pace.max(pair.closed_until.saturating_sub(now));
         // A service window that ends while one waits is none when the wait is over.
         let passes_at = now.saturating_add(waits.throughput.max(waits.pair));
         if let Some(uniques) = uniques
-            && wish.is_template
-            && self.window_ends(recipient) <= passes_at
+            && self.outside_window(wish, passes_at).is_some()
         {
-            waits.uniques = lock(uniques).wait(recipient, now);
+            waits.uniques = lock(uniques).wait(recipient, ahead.of_portfolio, now);
         }
         waits
     }
 
+    /// Whom `wish` reaches outside of a service window, if it does.
+    pub(super) fn outside_window(&self, wish: Wish, now: u64) -> Option<RecipientId> {
+        wish.recipient
+            .filter(|recipient| wish.is_template && self.window_ends(*recipient) <= now)
+    }
+
     /// How long the throughput alone would have one wait behind `ahead` others.
     pub(super) fn throughput_wait(&self, ahead: u64, now: u64) -> u64 {
-        let meter = |meter: Meter| meter.pace.wait_behind(meter.state, now, ahead);
+        let meter = |meter: Meter| meter.pace.wait_behind(meter.bucket.state, now, ahead);
         let wait = meter(self.all).max(meter(self.sends));
         if self.has_share { wait } else { wait.max(SECOND) }
     }
@@ -277,40 +296,39 @@ impl Ledger {
     /// is as long ago as it was then.
     pub(super) fn stood_still(&mut self, since: u64, span: u64) {
         for meter in [&mut self.all, &mut self.sends] {
-            if meter.state > since {
-                meter.state += span;
-            }
+            meter.bucket.stood_still(meter.pace, since, span);
         }
         let spent: Vec<_> = self
             .pairs
             .iter()
-            .filter(|(.., pair)| pair.state > since)
+            .filter(|(.., pair)| pair.bucket.state > since)
             .collect();
         for (recipient, _, mut pair) in spent {
-            pair.state += span;
+            pair.bucket.stood_still(self.pair, since, span);
             self.pairs.set(recipient, pair);
         }
     }
 
     /// Takes one of what this process has of a pair for itself; whether there was one.
     pub(super) fn take_own_pair(&mut self, recipient: RecipientId, now: u64) -> bool {
-        let pair = self.pair(recipient);
-        match self.pair.test(pair.state, now) {
-            Ok(state) if self.has_share => {
-                self.pairs.put(recipient, now, Pair { state, ..pair });
+        let mut pair = self.pair(recipient);
+        match self.pair.test(pair.bucket.state, now) {
+            Ok(after) if self.has_share => {
+                pair.bucket.take(self.pair, after, now);
+                self.pairs.put(recipient, now, pair);
                 true
             }
             _ => false,
         }
     }
 
-    /// Gives that one back.
-    pub(super) fn give_back_own_pair(&mut self, recipient: RecipientId, now: u64) {
+    /// Gives back one that was taken so at `at`.
+    pub(super) fn give_back_own_pair(&mut self, recipient: RecipientId, at: u64, now: u64) {
         let Some((_, mut pair)) = self.pairs.get(recipient) else {
             return;
         };
-        pair.state = self.pair.give_back(pair.state);
-        if pair.state <= now && pair.closed_until <= now && pair.strikes == 0 {
+        pair.bucket.give_back(self.pair, at);
+        if pair.bucket.state <= now && pair.closed_until <= now && pair.strikes == 0 {
             self.pairs.remove(recipient);
         } else {
             self.pairs.set(recipient, pair);
@@ -340,17 +358,18 @@ impl Ledger {
 
     /// Gives back what was taken for a send of which nothing went out.
     pub(super) fn give_back(&mut self, spent: Spent, uniques: Option<&Mutex<Uniques>>) {
-        // What was left when the rate was cut is gone for good.
-        if spent.cuts == self.cuts {
+        // What was left when the rate was cut is gone for good, and one message is not the same at another pace.
+        let is_same_pace = spent.changes == self.changes;
+        if is_same_pace {
             for meter in [&mut self.all, &mut self.sends] {
-                meter.state = meter.pace.give_back(meter.state);
+                meter.bucket.give_back(meter.pace, spent.at);
             }
         }
         let Some(recipient) = spent.recipient else {
             return;
         };
-        if let Some((_, mut pair)) = self.pairs.get(recipient) {
-            pair.state = self.pair.give_back(pair.state);
+        if is_same_pace && let Some((_, mut pair)) = self.pairs.get(recipient) {
+            pair.bucket.give_back(self.pair, spent.at);
             self.pairs.set(recipient, pair);
         }
         if let Some(uniques) = uniques.filter(|_| spent.is_new_unique) {
@@ -361,7 +380,7 @@ impl Ledger {
     /// Counts a message that a recipient sent, and opens their service window.
     pub(super) fn inbound(&mut self, recipient: Option<RecipientId>, now: u64) {
         self.recover(now);
-        self.all.state = self.all.pace.force(self.all.state, now);
+        self.all.bucket.force(self.all.pace, now);
         if let Some(recipient) = recipient {
             self.open_window(recipient, now);
         }
@@ -381,15 +400,15 @@ impl Ledger {
     /// rate; `None` where it was lowered within the last second.
     pub(super) fn cut(&mut self, now: u64) -> Option<u32> {
         self.recover(now);
-        if self.cuts > 0 && now < self.cut_at + CUT_PAUSE {
+        if self.cut_at.is_some_and(|cut_at| now < cut_at + CUT_PAUSE) {
             return None;
         }
-        self.cuts += 1;
-        self.cut_at = now;
+        self.changes += 1;
+        self.cut_at = Some(now);
         self.next_step = now + STEP;
         self.set_rate((self.rate / 2).max(1), now);
         for meter in [&mut self.all, &mut self.sends] {
-            meter.state = meter.state.max(meter.pace.spent(now));
+            meter.bucket = Bucket::of(meter.bucket.state.max(meter.pace.spent(now)));
         }
         Some(self.rate)
     }
@@ -425,8 +444,10 @@ impl Ledger {
     pub(super) fn join(&mut self, before: RecipientId, id: RecipientId, now: u64) {
         if let Some((_, other)) = self.pairs.remove(before) {
             let pair = self.pair(id);
+            let mut bucket = pair.bucket;
+            bucket.join(self.pair, other.bucket, now);
             let joined = Pair {
-                state: pair.state.max(now) + other.state.saturating_sub(now),
+                bucket,
                 closed_until: pair.closed_until.max(other.closed_until),
                 strikes: pair.strikes.max(other.strikes),
             };
@@ -448,7 +469,7 @@ impl Ledger {
 
     /// How many of the burst are taken: of all messages, and of sends alone.
     pub(super) fn taken(&self, now: u64) -> (u64, u64) {
-        let taken = |meter: Meter| meter.pace.taken(meter.state, now);
+        let taken = |meter: Meter| meter.pace.taken(meter.bucket.state, now);
         (taken(self.all), taken(self.sends))
     }
 
@@ -475,7 +496,7 @@ impl Ledger {
             let Some((oldest, _, pair)) = self.pairs.oldest() else {
                 return;
             };
-            let is_idle = pair.state <= now
+            let is_idle = pair.bucket.state <= now
                 && pair.closed_until <= now
                 && (pair.strikes == 0 || pair.closed_until + STRIKES_LAST <= now);
             if is_idle {
@@ -501,8 +522,9 @@ impl Ledger {
         let (all, sends) = self.policy.paces(rate);
         for (meter, pace) in [(&mut self.all, all), (&mut self.sends, sends)] {
             if meter.pace != pace {
-                meter.state = pace.rescale(meter.pace, meter.state, now);
-                meter.pace = pace;
+                let state = pace.rescale(meter.pace, meter.bucket.state, now);
+                (meter.pace, meter.bucket) = (pace, Bucket::of(state));
+                self.changes += 1;
             }
         }
     }

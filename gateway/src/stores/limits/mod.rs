@@ -20,6 +20,7 @@
 //! bursts.
 
 mod aged;
+mod bucket;
 mod closures;
 mod feedback;
 mod lane;
@@ -317,14 +318,34 @@ impl SendLimits {
         let (now, day) = (shared.now(), shared.day());
         let before = shared.lanes.load_full();
         let seats = shared.together.as_ref().map(|together| together.sharing.seats());
+        // All at once, so that no number still counts in a portfolio's old table while another one does in the new one. Nobody
+        // else holds two of them.
+        let mut held: HashMap<_, _> = before
+            .iter()
+            .map(|(number, lane)| (*number, lane.lock()))
+            .collect();
         let mut portfolio_of: HashMap<PhoneNumberId, (Arc<Mutex<Uniques>>, PhoneNumberId)> = HashMap::new();
         for portfolio in &policies.portfolios {
-            let mut counted = Uniques::new(portfolio.unique_recipients_24h, day);
-            let old = portfolio.numbers.iter().filter_map(|number| before.get(number));
-            for old in old.filter_map(|lane| lane.lock().uniques.clone()) {
-                counted.take_over([&*lock(&old)]);
-            }
-            let counted = Arc::new(Mutex::new(counted));
+            let tables = portfolio
+                .numbers
+                .iter()
+                .filter_map(|number| held.get(number)?.uniques.clone());
+            let mut tables: Vec<_> = tables.collect();
+            let numbers = tables.len();
+            tables.dedup_by(|one, other| Arc::ptr_eq(one, other));
+            let in_table = |table| held.values().filter(|books| books.counts_in(table)).count();
+            let counted = match tables.as_slice() {
+                // The same numbers as before.
+                [table] if numbers == portfolio.numbers.len() && numbers == in_table(table) => {
+                    lock(table).set_limit(portfolio.unique_recipients_24h);
+                    Arc::clone(table)
+                }
+                _ => {
+                    let mut counted = Uniques::new(portfolio.unique_recipients_24h, day);
+                    counted.take_over(&tables);
+                    Arc::new(Mutex::new(counted))
+                }
+            };
             let Some(first) = portfolio.numbers.iter().min() else {
                 continue;
             };
@@ -338,25 +359,23 @@ impl SendLimits {
                 Some((uniques, first)) => (Some(Arc::clone(uniques)), *first),
                 None => (None, number),
             };
-            let lane = match before.get(&number) {
-                None => Arc::new(Lane::new(policy, day, portfolio, seats)),
-                Some(lane) => {
-                    let mut books = lane.lock();
+            let lane = match (before.get(&number), held.get_mut(&number)) {
+                (Some(lane), Some(books)) => {
                     books.ledger.configure(&policy.sends, now);
                     books.configure(policy, portfolio);
-                    shared.serve(lane.number, &mut books);
+                    shared.serve(lane.number, books);
                     Arc::clone(lane)
                 }
+                _ => Arc::new(Lane::new(policy, day, portfolio, seats)),
             };
             (number, lane)
         };
         let lanes: HashMap<_, _> = policies.numbers.values().map(lane).collect();
         shared.lanes.store(Arc::new(lanes));
-        for (number, lane) in before.iter() {
+        for (number, books) in &mut held {
             if !policies.numbers.contains_key(number) {
-                let mut books = lane.lock();
                 books.dismiss();
-                shared.schedule(*number, &mut books, None);
+                shared.schedule(*number, books, None);
             }
         }
     }

@@ -1,8 +1,10 @@
 //! Who of those that wait goes next.
 //!
 //! Urgent classes first, and callers of a class by their weight: each grant costs a caller the inverse of its weight in
-//! virtual time, and the one that is furthest behind goes next (start-time fair queueing). Nobody starves: a class that
-//! was passed over seven times has the next turn, so each class that waits gets at least one in ten.
+//! virtual time, and the one that is furthest behind goes next. Whoever comes begins at the class's own virtual time, which
+//! each grant moves on by what it gives each of those who wait (worst-case fair weighted fair queueing): however many new
+//! names come, they begin behind those who have waited for their share. Nobody starves: a class that was passed over seven
+//! times has the next turn, so each class that waits gets at least one in ten.
 //!
 //! Who waits for something of their own, such as the pair limit, stands aside until then and does not hold the others up;
 //! after that they have their old place, before all that came later from the same caller.
@@ -21,6 +23,8 @@ const TURN: u32 = 7;
 /// What one grant costs a caller of weight 1, in virtual time: weights up to a hundred divide it with an error below
 /// one in ten thousand.
 const COST: u64 = 1 << 20;
+/// How many callers of a class who have had more than their share are remembered while none of their sends waits.
+const MOST_AHEAD: usize = 256;
 
 /// Names one that waits.
 pub(super) type Ticket = u64;
@@ -82,8 +86,11 @@ struct Entry<W> {
 
 #[derive(Debug, Default)]
 struct Class {
+    /// The callers of whom something waits.
     flows: BTreeMap<u64, Flow>,
-    /// The virtual time of the last grant.
+    /// The virtual times of callers of whom nothing waits, and who are ahead of the class.
+    ahead: BTreeMap<u64, u64>,
+    /// The virtual time at which whoever comes begins.
     time: u64,
     passed_over: u32,
 }
@@ -144,9 +151,10 @@ impl<W> Queue<W> {
             *self.recipients.entry(recipient).or_default() += 1;
         }
         let class = self.classes.entry(place.class).or_default();
-        let flow = class.flows.entry(place.share.caller).or_insert(Flow {
+        let (flows, ahead) = (&mut class.flows, &mut class.ahead);
+        let flow = flows.entry(place.share.caller).or_insert_with(|| Flow {
             weight: place.share.weight,
-            time: 0,
+            time: ahead.remove(&place.share.caller).unwrap_or_default(),
             ready: BTreeSet::new(),
             waiting: 0,
         });
@@ -177,10 +185,7 @@ impl<W> Queue<W> {
         for (name, class) in &mut self.classes {
             if *name == place.class {
                 class.passed_over = 0;
-                if let Some(flow) = class.flows.get_mut(&place.share.caller) {
-                    class.time = flow.time.max(class.time);
-                    flow.time += COST / u64::from(flow.weight.get());
-                }
+                class.grant(place.share.caller);
             } else if *name > place.class && class.first().is_some() {
                 class.passed_over += 1;
             }
@@ -211,14 +216,8 @@ impl<W> Queue<W> {
             }
         }
         if let Some(class) = self.classes.get_mut(&place.class) {
-            if let Some(flow) = class.flows.get_mut(&place.share.caller) {
-                flow.ready.remove(&ticket);
-                flow.waiting -= 1;
-            }
-            // A caller that is ahead of its share is remembered as long as others of the class wait.
-            let time = class.time;
-            class.flows.retain(|_, flow| flow.waiting > 0 || flow.time > time);
-            if class.flows.values().all(|flow| flow.waiting == 0) {
+            class.leave(place.share.caller, ticket);
+            if class.flows.is_empty() {
                 self.classes.remove(&place.class);
             }
         }
@@ -298,6 +297,11 @@ impl<W> Queue<W> {
         self.waiting.get(&ticket).map(|entry| &entry.waker)
     }
 
+    /// What wakes all who wait.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut W> {
+        self.waiting.values_mut().map(|entry| &mut entry.waker)
+    }
+
     /// Whether anybody stands in line.
     pub(super) fn has_ready(&self) -> bool {
         self.aside.len() + self.asked < self.waiting.len()
@@ -368,6 +372,42 @@ impl Class {
         });
         heads.min()
     }
+
+    /// Counts a grant against `caller`, and moves on the time at which whoever comes begins.
+    fn grant(&mut self, caller: u64) {
+        let weights: u64 = self.flows.values().map(|flow| u64::from(flow.weight.get())).sum();
+        let Some(flow) = self.flows.get_mut(&caller) else {
+            return;
+        };
+        let begun = flow.time;
+        flow.time += COST / u64::from(flow.weight.get());
+        // Not past those in line by more than a turn: they would have to catch up before anybody who comes has one.
+        let step = self.time.saturating_add(COST / weights.max(1));
+        let most = self.first().map_or(step, |(lowest, ..)| lowest + COST);
+        self.time = self.time.max(begun).max(step.min(most));
+    }
+
+    /// Takes out one of a caller's. Who is ahead of their share is remembered, as long as others of the class wait.
+    fn leave(&mut self, caller: u64, ticket: Ticket) {
+        let Some(flow) = self.flows.get_mut(&caller) else {
+            return;
+        };
+        flow.ready.remove(&ticket);
+        flow.waiting -= 1;
+        if flow.waiting > 0 {
+            return;
+        }
+        let (time, until) = (self.time, flow.time);
+        self.flows.remove(&caller);
+        self.ahead.insert(caller, until);
+        self.ahead.retain(|_, until| *until > time);
+        if self.ahead.len() > MOST_AHEAD
+            && let Some((least, _)) = self.ahead.iter().min_by_key(|(_, until)| **until)
+        {
+            let least = *least;
+            self.ahead.remove(&least);
+        }
+    }
 }
 
 impl Flow {
@@ -377,5 +417,94 @@ impl Flow {
             self.time = self.time.max(time);
         }
         self.ready.insert(ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(caller: u64, weight: u32) -> Place {
+        Place {
+            class: SendClass::Service,
+            share: Share {
+                caller,
+                weight: NonZeroU32::new(weight).unwrap(),
+            },
+            recipient: None,
+            bytes: 1,
+            deadline: 1,
+        }
+    }
+
+    fn serve(queue: &mut Queue<u64>) -> u64 {
+        let (ticket, _) = queue.next().unwrap();
+        queue.serve(ticket).unwrap()
+    }
+
+    /// With `crowd` others in line at any time, each under a name of its own, every caller has a turn each time that its
+    /// share comes round, and what is remembered does not grow.
+    #[test]
+    fn fresh_names_starve_nobody() {
+        for crowd in [1, 2, 30, 1_000] {
+            let mut queue = Queue::default();
+            let mut names = 1..;
+            let mut turns = Vec::new();
+            queue.push(place(0, 1), 0);
+            for turn in 0..10 * crowd + 10 {
+                while queue.len() <= crowd {
+                    let name = names.next().unwrap();
+                    queue.push(place(name, 1), name);
+                }
+                if serve(&mut queue) == 0 {
+                    turns.push(turn);
+                    queue.push(place(0, 1), 0);
+                }
+                let class = &queue.classes[&SendClass::Service];
+                assert!(class.flows.len() <= crowd + 1 && class.ahead.len() <= MOST_AHEAD);
+            }
+            assert!(turns.len() >= 9, "{} turns beside {crowd}", turns.len());
+            let longest = turns.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            assert!(longest <= 2 * crowd + 2, "a turn after {longest} beside {crowd}");
+        }
+    }
+
+    /// Nor does a crowd that came at once, and has gone, make anybody wait for more than those in line.
+    #[test]
+    fn who_comes_after_a_crowd_has_a_turn_soon() {
+        let mut queue = Queue::default();
+        for name in 1..=1_000 {
+            queue.push(place(name, 1), name);
+        }
+        for caller in [1_001, 1_002] {
+            for _ in 0..100 {
+                queue.push(place(caller, 1), caller);
+            }
+        }
+        for _ in 0..1_002 {
+            serve(&mut queue);
+        }
+        queue.push(place(0, 1), 0);
+        let before = (0..).take_while(|_| serve(&mut queue) != 0).count();
+        assert!(before <= 4, "{before} went before");
+    }
+
+    /// Whoever had more than their share does not get rid of it by having nothing in line for a moment.
+    #[test]
+    fn who_comes_back_at_once_is_still_ahead() {
+        let mut queue = Queue::default();
+        for _ in 0..8 {
+            queue.push(place(1, 1), 1);
+        }
+        queue.push(place(2, 1), 2);
+        let mut served = [0u32; 3];
+        for _ in 0..8 {
+            let caller = serve(&mut queue);
+            served[usize::try_from(caller).unwrap()] += 1;
+            if caller == 2 {
+                queue.push(place(2, 1), 2);
+            }
+        }
+        assert_eq!(served[1..], [4, 4]);
     }
 }

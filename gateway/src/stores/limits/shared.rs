@@ -183,9 +183,11 @@ impl Shared {
         };
         let (about, limit) = {
             let mut books = lane.lock();
-            asked.own_pair = wish.recipient.filter(|recipient| {
-                seat.is_young(books.terms) && books.ledger.take_own_pair(*recipient, together.stands_at())
-            });
+            let at = together.stands_at();
+            let own_pair = wish
+                .recipient
+                .filter(|recipient| seat.is_young(books.terms) && books.ledger.take_own_pair(*recipient, at));
+            asked.own_pair = own_pair.map(|recipient| (recipient, at));
             let limit = books.uniques.as_ref().map(|uniques| lock(uniques).limit());
             (self.about(&books, wish.recipient), limit)
         };
@@ -198,11 +200,13 @@ impl Shared {
     fn store_answered(self: &Arc<Self>, lane: &Arc<Lane>, asked: &Asked, taken: Option<&Taken>) {
         let mut books = lane.lock();
         let now = self.now();
-        if let (Some(together), Some(recipient)) = (&self.together, asked.own_pair)
+        if let (Some(together), Some((recipient, at))) = (&self.together, asked.own_pair)
             // An answer that never came may have taken it all the same.
             && taken.is_some_and(|taken| !taken.is_taken || !taken.is_own_pair)
         {
-            books.ledger.give_back_own_pair(recipient, together.stands_at());
+            books
+                .ledger
+                .give_back_own_pair(recipient, at, together.stands_at());
         }
         match taken {
             Some(taken) => {
@@ -227,7 +231,7 @@ impl Shared {
             valkey
                 .give_back(
                     &about.with(&seat),
-                    (spent.at, spent.cuts),
+                    (spent.at, spent.changes),
                     (spent.is_new_unique, spent.is_own_pair),
                 )
                 .await

@@ -138,7 +138,7 @@ pub(in crate::stores) struct Taken {
     pub(in crate::stores) count: u32,
     /// When, by the server's clock, in microseconds.
     pub(in crate::stores) at: u64,
-    pub(in crate::stores) cuts: u64,
+    pub(in crate::stores) changes: u64,
     pub(in crate::stores) is_new_unique: bool,
     pub(in crate::stores) strikes: u32,
     /// Whether the pair was taken from what the gateway has for itself.
@@ -228,7 +228,7 @@ impl Valkey {
             rate,
             count,
             at,
-            cuts,
+            changes,
             is_new,
             strikes,
             is_own,
@@ -243,24 +243,24 @@ impl Valkey {
             rate: small(rate),
             count: small(count),
             at,
-            cuts,
+            changes,
             is_new_unique: is_new == 1,
             strikes: small(strikes),
             is_own_pair: is_own == 1,
         })
     }
 
-    /// Gives back what was taken at `at`, after so many cuts.
+    /// Gives back what was taken at `at`, after so many changes of pace.
     pub(in crate::stores) async fn give_back(
         &self,
         about: &About<'_>,
-        (at, cuts): (u64, u64),
+        (at, changes): (u64, u64),
         (is_new_unique, is_own_pair): (bool, bool),
     ) -> Result<(), StoreError> {
         let mut give_back = self.prepared(&GIVE_BACK, about);
         give_back
             .arg(at)
-            .arg(cuts)
+            .arg(changes)
             .arg(u8::from(is_new_unique))
             .arg(u8::from(is_own_pair));
         self.link.run(&give_back).await

@@ -38,6 +38,15 @@ impl Bucket {
         self.at = now;
     }
 
+    /// What is left right after the last of these.
+    fn after(mut self, sent: impl Iterator<Item = i128>) -> i128 {
+        for at in sent {
+            self.fill(at);
+            self.level -= self.per;
+        }
+        self.level
+    }
+
     fn has_one(&self) -> bool {
         self.level >= self.per
     }
@@ -69,6 +78,23 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
         1 => (0usize..5).prop_map(|from| Step::Inbound { from }),
     ];
     vec((gap, step), 1..60)
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Late {
+    Send(usize),
+    GiveBack(prop::sample::Index),
+}
+
+fn late_gap() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(0u64), 4 => 0u64..20_000_000, 2 => 0u64..2_000_000_000, 1 => 0u64..60_000_000_000]
+}
+
+fn late_step() -> impl Strategy<Value = Late> {
+    prop_oneof![
+        3 => (0usize..3).prop_map(Late::Send),
+        2 => any::<prop::sample::Index>().prop_map(Late::GiveBack),
+    ]
 }
 
 const PEOPLE: [&str; 5] = [
@@ -176,6 +202,44 @@ proptest! {
         prop_assert_eq!(world.limits.snapshot().portfolios[0].counted, messaged.len());
     }
 
+    /// Whatever is given back however late, what stays sent is within the exact limits.
+    #[test]
+    fn no_late_give_back_lets_anything_above_a_limit(
+        rate in 1u32..200,
+        burst in 1u32..40,
+        kept in 0u32..5,
+        pair in (1u32..10, 1u32..20),
+        steps in vec((late_gap(), late_step()), 1..120),
+    ) {
+        let kept = kept.min(rate - 1);
+        let (seconds, pair_burst) = pair;
+        let world = world(&format!(
+            "per_second = {rate}\nburst = {burst}\nkept_for_inbound = {kept}\nwhen_limited = \"reject\"\n\
+             pair = {{ seconds = {seconds}, burst = {pair_burst} }}"
+        ));
+        let all = Bucket::new(rate, NANOS, burst);
+        let own = Bucket::new(rate - kept, NANOS, burst.saturating_sub(kept).max(1));
+        let to_one = Bucket::new(1, NANOS * i128::from(seconds), pair_burst);
+        let mut sent: Vec<(i128, usize, Grant)> = Vec::new();
+        let mut now = 0;
+        for (gap, step) in steps {
+            world.time.advance_monotonic(Duration::from_nanos(gap));
+            now += i128::from(gap);
+            match step {
+                Late::Send(to) => {
+                    let Ok(grant) = world.now(&message(PEOPLE[to])) else { continue };
+                    sent.push((now, to, grant));
+                    let times = || sent.iter().map(|(at, ..)| *at);
+                    let pair = sent.iter().filter(|(_, other, _)| *other == to).map(|(at, ..)| *at);
+                    prop_assert!(all.after(times()) >= 0 && own.after(times()) >= 0, "above the throughput");
+                    prop_assert!(to_one.after(pair) >= 0, "above the pair limit");
+                }
+                Late::GiveBack(which) if !sent.is_empty() => sent.remove(which.index(sent.len())).2.give_back(),
+                Late::GiveBack(_) => {}
+            }
+        }
+    }
+
     /// Any rate: never above the exact limit, and never more than one below it.
     #[test]
     fn no_trace_is_above_the_limit_nor_more_than_one_below(
@@ -249,6 +313,22 @@ proptest! {
             }
         }
     }
+}
+
+/// A bucket of 80 that is full holds 80, however many of those taken a second ago turn out not to have been sent.
+#[test]
+fn what_is_given_back_late_fills_no_bucket_above_its_burst() {
+    let world = world("per_second = 80\nburst = 80\nwhen_limited = \"reject\"");
+    let early: Vec<_> = (0..80)
+        .map(|nth| world.now(&message(&format!("+49{nth:010}"))).unwrap())
+        .collect();
+    world.time.advance(SECOND);
+    assert_eq!(world.burst(200), 80);
+    // Their connections were never made; by now what they took has long come back.
+    for grant in early {
+        grant.give_back();
+    }
+    assert_eq!(world.burst(200), 0);
 }
 
 #[test]

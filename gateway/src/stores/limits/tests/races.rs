@@ -114,3 +114,39 @@ async fn the_driver_wakes_those_who_wait() {
     let _spent = limits.admit(&receipt()).await;
     assert!(limits.admit(&receipt()).now_or_never().unwrap().is_err());
 }
+
+/// What is granted while a reload is under way counts in what the reload makes of the portfolio.
+#[test]
+fn a_reload_forgets_no_recipient() {
+    const SENDERS: u64 = 2;
+    let together = "[[portfolio]]\nnumbers = [\"1001\", \"1003\"]\nunique_recipients_24h = 1000";
+    let apart = "[[portfolio]]\nnumbers = [\"1001\"]\nunique_recipients_24h = 1000";
+    let fast = "per_second = 1000\nburst = 1000\nwhen_limited = \"reject\"";
+    for other in [together, apart] {
+        let (one, other) = (policies(fast, together), policies(fast, other));
+        let world = world_with(&one, WaitingRoom::DEFAULT);
+        let sent = std::sync::atomic::AtomicUsize::new(0);
+        let left = AtomicU64::new(SENDERS);
+        std::thread::scope(|scope| {
+            for sender in 0..SENDERS {
+                let (world, sent, left) = (&world, &sent, &left);
+                scope.spawn(move || {
+                    for nth in 0..300 {
+                        let to = format!("+1{:010}", sender * 1_000 + nth);
+                        if world.now(&template(&to, SendClass::Utility)).is_ok() {
+                            sent.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    left.fetch_sub(1, Ordering::Release);
+                });
+            }
+            while left.load(Ordering::Acquire) > 0 {
+                world.limits.apply(&other);
+                world.limits.apply(&one);
+            }
+        });
+        let counted = world.limits.snapshot().portfolios[0].counted;
+        assert_eq!(counted, sent.load(Ordering::Relaxed));
+        assert!(counted > 0);
+    }
+}

@@ -346,3 +346,40 @@ proptest! {
         prop_assert_eq!(world.number_now().waiting.bytes, 0);
     }
 }
+
+/// `Retry-After` is true behind those who wait for the same portfolio.
+#[test]
+fn retry_after_is_true_behind_those_who_wait_for_the_portfolio() {
+    let portfolio = "[[portfolio]]\nnumbers = [\"1001\", \"1003\"]\nunique_recipients_24h = 2";
+    let room = WaitingRoom {
+        sends: 1,
+        bytes: 1 << 20,
+    };
+    let world = world_with(&policies("max_wait_ms = 60000", portfolio), room);
+    let _driving = world.driving();
+    let ask = |to| template(to, SendClass::Marketing);
+    for to in ["+491", "+492"] {
+        assert!(world.now(&ask(to)).is_ok());
+        world.time.advance(SECOND);
+    }
+    world.time.advance(DAY - 3 * SECOND);
+    // One second left for the first place, two for the next.
+    let waits = world.limits.admit(&ask("+493"));
+    assert!(waits.is_waiting());
+    let wait = |to| world.now(&ask(to)).unwrap_err().retry_after.unwrap();
+    assert_eq!(wait("+494"), 2 * SECOND);
+    // A second send to whom one waits already takes no place of its own.
+    assert_eq!(wait("+493"), SECOND);
+    // The other number's waiting ones count as well; both places are taken for a day then.
+    let other = Ask {
+        number: number("1003"),
+        ..ask("+495")
+    };
+    let waits_too = world.limits.admit(&other);
+    assert!(waits_too.is_waiting());
+    assert_eq!(wait("+494"), DAY + SECOND);
+    // Whoever hangs up is ahead of nobody.
+    drop((waits, waits_too));
+    world.advance(SECOND);
+    assert!(world.now(&ask("+494")).is_ok());
+}

@@ -2,6 +2,7 @@
 local before = ARGV[13]
 if redis.call('EXISTS', KEYS[5]) == 1 then
     local pair, other = read_pair(KEYS[2]), read_pair(KEYS[5])
+    found(pair.lows, pair_pace, math.max(pair.state - v, 0))
     pair.state = math.max(pair.state, v) + math.max(other.state - v, 0)
     pair.closed_until = math.max(pair.closed_until, other.closed_until)
     pair.strikes = math.max(pair.strikes, other.strikes)

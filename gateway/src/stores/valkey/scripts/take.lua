@@ -4,7 +4,7 @@
 -- pair may be taken from what the gateway has of it for itself. It is, where a store that is not old enough knows nothing of
 -- the pair, and nobody would be written to for as long as a message to the pair takes.
 -- Says whether it was taken, how long each limit would have it wait (us): throughput, pair, recipients; how many of the
--- burst are taken of all and of sends, the rate, the portfolio's recipients, then of what was taken: the time, the cuts,
+-- burst are taken of all and of sends, the rate, the portfolio's recipients, then of what was taken: the time, the changes of pace,
 -- whether the recipient is a new one, the pair's strikes, and whether it was the gateway's own.
 local throughput = math.max(wait(number.all, number.all_pace), wait(number.sends, number.sends_pace))
 local pair_wait, unique_wait, count, pair = 0, 0, 0, nil
@@ -37,11 +37,11 @@ end
 local is_new = 0
 local passes = throughput == 0 and pair_wait == 0 and unique_wait == 0
 if passes then
-    number.all = one_more(number.all, number.all_pace)
-    number.sends = one_more(number.sends, number.sends_pace)
+    number.all = one_more(number.all, number.all_pace, number.all_lows)
+    number.sends = one_more(number.sends, number.sends_pace, number.sends_lows)
     keep_number()
     if pair and not is_own then
-        pair.state = one_more(pair.state, pair_pace)
+        pair.state = one_more(pair.state, pair_pace, pair.lows)
         keep_pair(KEYS[2], pair)
     end
     if counts then
@@ -54,6 +54,6 @@ if passes then
 end
 return {
     passes and 1 or 0, lasts(throughput), pair_wait, unique_wait, taken(number.all, number.all_pace),
-    taken(number.sends, number.sends_pace), number.rate, count, now, number.cuts, is_new, pair and pair.strikes or 0,
+    taken(number.sends, number.sends_pace), number.rate, count, now, number.changes, is_new, pair and pair.strikes or 0,
     is_own and 1 or 0,
 }
