@@ -1,7 +1,7 @@
 //! What stands between the gateway and an outage: of Meta, of one number at Meta, or by too many requests of our own.
 //!
-//! Every exchange with Meta takes a place in a [`lane`], so that none kind starves another and no caller all others, and passes the
-//! [breakers](breaker) of its origin and of its number. Whoever is refused learns it at once, nothing was sent, and the exchange
+//! Every exchange with Meta takes a place in a `lane`, so that none kind starves another and no caller all others, and passes the
+//! breakers of its origin and of its number. Whoever is refused learns it at once, nothing was sent, and the exchange
 //! holds nothing. What came of an exchange is told here by the [`Ticket`] that goes with it.
 //!
 //! It deliberately retries nothing, and cuts no exchange off that is under way: those end by their own deadlines.
